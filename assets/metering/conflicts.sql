@@ -1,0 +1,33 @@
+-- about: Events sent again with another payload, and ids that two tenants claim; open until somebody decides.
+-- grain: kind, tenant_id, source, id, period
+-- every: month
+-- window: period
+WITH repeated AS (
+    SELECT event_key, min(tenant_id) AS tenant_id, min(source) AS source, min(id) AS id,
+           min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT payload_digest) AS versions
+    FROM staging.usage_events
+    GROUP BY event_key
+    HAVING count(DISTINCT payload_digest) > 1
+),
+shared AS (
+    SELECT id_key, min(tenant_id) AS tenant_id, min(source) AS source, min(id) AS id,
+           min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT tenant_id) AS versions
+    FROM staging.usage_events
+    GROUP BY id_key
+    HAVING count(DISTINCT tenant_id) > 1
+),
+found AS (
+    SELECT 'payload_differs' AS kind, tenant_id, source, id, occurred_at, copies, versions FROM repeated
+    UNION ALL
+    SELECT 'tenant_differs' AS kind, tenant_id, source, id, occurred_at, copies, versions FROM shared
+)
+SELECT periods.period, found.kind, found.tenant_id, found.source, found.id, found.copies, found.versions,
+       CASE WHEN choices.choice IS NULL THEN 'open' ELSE 'settled' END AS status,
+       choices.choice, choices.reason, choices.owner
+FROM found
+JOIN reference.periods AS periods
+  ON periods.tenant_id = found.tenant_id AND found.occurred_at >= periods.start_utc AND found.occurred_at < periods.end_utc
+LEFT JOIN reference.conflict_choices AS choices
+  ON choices.tenant_id = found.tenant_id AND choices.source = found.source AND choices.id = found.id
+WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+ORDER BY periods.period, found.kind, found.tenant_id, found.source, found.id

@@ -1,0 +1,34 @@
+-- about: Every usage event once, for ever; of its copies the first landed counts. Amending events are events of their own.
+-- grain: event_key
+-- every: day
+-- window: landing_day
+-- scope: {staging.usage_events: through}
+-- engine: portable
+WITH arrived AS (
+    SELECT *,
+           row_number() OVER (PARTITION BY event_key ORDER BY landing_day, ingested_at NULLS LAST, payload_digest) AS copy
+    FROM staging.usage_events
+    WHERE landing_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+),
+seen_before AS (
+    -- Only the keys that arrived are looked up, so that memory follows the days asked for and not the history.
+    SELECT DISTINCT event_key
+    FROM staging.usage_events
+    WHERE landing_day < CAST($first AS DATE)
+      AND event_key IN (SELECT event_key FROM arrived)
+)
+SELECT arrived.landing_day, arrived.tenant_id, arrived.source, arrived.id, arrived.type, arrived.kind,
+       arrived.amends_source, arrived.amends_id, arrived.occurred_at, arrived.occurred_us, arrived.ingested_at,
+       local_days.local_day, local_days.end_us AS day_end_us,
+       arrived.bytes, arrived.path, arrived.status, arrived.context_tokens, arrived.generated_tokens, arrived.blocks, arrived.value,
+       arrived.event_key, arrived.payload_digest
+FROM arrived
+JOIN reference.tenants AS tenants ON tenants.tenant_id = arrived.tenant_id
+LEFT JOIN reference.local_days AS local_days
+       ON local_days.zone = tenants.zone
+      AND local_days.utc_day = CAST(arrived.occurred_at AS DATE)
+      AND arrived.occurred_at >= local_days.start_utc
+      AND arrived.occurred_at < local_days.end_utc
+LEFT JOIN seen_before ON seen_before.event_key = arrived.event_key
+WHERE arrived.copy = 1
+  AND seen_before.event_key IS NULL

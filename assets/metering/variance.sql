@@ -1,0 +1,53 @@
+-- about: Metered usage against the gateway log per tenant and meter, signed and absolute, with what explains a breach.
+-- grain: tenant_id, meter, period
+-- every: month
+-- window: period
+WITH metered AS (
+    SELECT period, tenant_id, meter, CAST(sum(quantity) AS DECIMAL(38, 9)) AS quantity
+    FROM metering.usage_period
+    WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+    GROUP BY period, tenant_id, meter
+),
+paired AS (
+    SELECT coalesce(metered.period, gateway.period) AS period,
+           coalesce(metered.tenant_id, gateway.tenant_id) AS tenant_id,
+           coalesce(metered.meter, gateway.meter) AS meter,
+           coalesce(metered.quantity, 0) AS metered,
+           coalesce(gateway.quantity, 0) AS reference
+    FROM metered
+    FULL JOIN (SELECT * FROM metering.gateway_period WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)) AS gateway
+      ON gateway.period = metered.period AND gateway.tenant_id = metered.tenant_id AND gateway.meter = metered.meter
+),
+measured AS (
+    SELECT paired.*, meters.floor, metered - reference AS delta, abs(metered - reference) AS absolute,
+           greatest(abs(reference), meters.floor) AS denominator
+    FROM paired
+    JOIN reference.meters AS meters ON meters.meter = paired.meter
+),
+judged AS (
+    -- Whole numbers, rounded up at the ninth decimal: a breach never rounds away, and no float is involved.
+    SELECT measured.*,
+           CASE WHEN reference = 0 AND metered > measured.floor THEN NULL
+                ELSE CAST((CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(denominator * 1000000000 AS HUGEINT) - 1)
+                          // CAST(denominator * 1000000000 AS HUGEINT) AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END AS ratio
+    FROM measured
+)
+SELECT judged.period, judged.tenant_id, judged.meter,
+       CAST(judged.metered AS DECIMAL(38, 9)) AS metered,
+       CAST(judged.reference AS DECIMAL(38, 9)) AS reference,
+       CAST(judged.delta AS DECIMAL(38, 9)) AS delta,
+       CAST(judged.absolute AS DECIMAL(38, 9)) AS absolute,
+       CAST(judged.ratio AS DECIMAL(38, 9)) AS variance_ratio,
+       CASE WHEN judged.ratio IS NULL THEN 'unreferenced'
+            WHEN judged.absolute <= judged.floor THEN 'within_floor'
+            WHEN explained.reason IS NOT NULL THEN 'explained'
+            ELSE 'judged' END AS status,
+       CAST(CASE WHEN judged.ratio IS NULL OR judged.absolute <= judged.floor OR explained.reason IS NOT NULL THEN 0 ELSE judged.ratio END
+            AS DECIMAL(38, 9)) AS judged_ratio,
+       explained.reason AS explained_reason, explained.note AS explained_note, explained.owner AS explained_owner, explained.expires AS explained_until
+FROM judged
+JOIN reference.periods AS periods ON periods.tenant_id = judged.tenant_id AND periods.period = judged.period
+LEFT JOIN reference.explained AS explained
+  ON explained.tenant_id = judged.tenant_id AND explained.meter = judged.meter AND explained.period = judged.period
+ AND explained.expires >= periods.cutoff_day
+ORDER BY judged.period, judged.tenant_id, judged.meter

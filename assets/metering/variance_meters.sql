@@ -1,0 +1,21 @@
+-- about: Variance per meter over all tenants, as the sum of absolute differences, so that plus and minus do not cancel, with the net beside it.
+-- grain: meter, period
+-- every: month
+-- window: period
+WITH totals AS (
+    SELECT period, meter, sum(metered) AS metered, sum(reference) AS reference, sum(absolute) AS absolute, sum(delta) AS net
+    FROM metering.variance
+    WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+    GROUP BY period, meter
+)
+SELECT period, meter,
+       CAST(metered AS DECIMAL(38, 9)) AS metered,
+       CAST(reference AS DECIMAL(38, 9)) AS reference,
+       CAST(absolute AS DECIMAL(38, 9)) AS absolute,
+       CAST(net AS DECIMAL(38, 9)) AS net,
+       CAST(CASE WHEN reference > 0
+                 THEN CAST((CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(reference * 1000000000 AS HUGEINT) - 1)
+                           // CAST(reference * 1000000000 AS HUGEINT) AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END
+            AS DECIMAL(38, 9)) AS variance_ratio
+FROM totals
+ORDER BY period, meter

@@ -1,0 +1,8 @@
+-- about: How many tenant and meter pairs have usage that the gateway log does not know at all.
+-- grain: period
+-- every: month
+-- window: period
+SELECT period, count(*) FILTER (WHERE status = 'unreferenced') AS unreferenced, count(*) AS pairs
+FROM metering.variance
+WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+GROUP BY period

@@ -1,0 +1,1 @@
+"""From landed events to signed numbers. Import the modules themselves; nothing is wired up here."""

@@ -1,0 +1,229 @@
+"""The catalog: what assets/ declares, read strictly and without running anything.
+
+A `.sql` file is one table, its path the key; leading `-- key: value` lines are its header. `_deliverable.yaml` holds what
+the folder is about, who owns it and the tables that Python computes. Dependencies come from the SQL. How a table is built is
+`runner.py`; what is acceptable is `gates.py`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlglot
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlglot import exp
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import CHECKOUT, Home
+
+Scope = Literal["same", "through", "inside", "all", "touched"]
+"""Which windows of an upstream table a window depends on: its own, every one up to it, those inside it, all, or those that touched it."""
+
+
+class Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Header(Declared):
+    """What a table says of itself, in SQL comments or in `_deliverable.yaml`."""
+
+    about: str
+    grain: tuple[str, ...]
+    every: Literal["day", "month", "once"]
+    window: str | None = None
+    """The column that holds the window's key: the landing day, the local day or the period. None for `every: once`."""
+    scope: Mapping[str, Scope] = Field(default_factory=dict)
+    engine: Literal["portable", "duckdb"] = "duckdb"
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    compute: str | None = None
+    deps: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Tables that the same computation writes beside this one, each committed before it."""
+
+
+class Deliverable(Declared):
+    title: str
+    about: str
+    owner: str
+    assets: Mapping[str, Header] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One declared table: `key` is `<schema>.<table>`, `sql` its SELECT (None where Python computes it)."""
+
+    key: str
+    header: Header
+    deliverable: str
+    owner: str
+    path: Path
+    sql: str | None
+
+    @cached_property
+    def tree(self) -> exp.Expression | None:
+        return sqlglot.parse_one(self.sql, read="duckdb") if self.sql else None  # type: ignore[return-value]  # sqlglot types it wider
+
+    @cached_property
+    def deps(self) -> tuple[str, ...]:
+        """Tables read, from the SQL where there is SQL; sorted."""
+        if self.tree is None:
+            return self.header.deps
+        return tuple(sorted({f"{table.db}.{table.name}" for table in self.tree.find_all(exp.Table) if table.db}))
+
+    @cached_property
+    def params(self) -> frozenset[str]:
+        """Names of the `$parameters` that the SQL uses."""
+        return frozenset(str(node.name) for node in self.tree.find_all(exp.Placeholder)) if self.tree else frozenset()
+
+    @cached_property
+    def recipe(self) -> str:
+        """Digest of what computes the table: its SQL, or the source of the module that does."""
+        text = self.sql if self.sql is not None else Path(import_module(self._module).__file__ or "").read_text(encoding="utf-8")
+        return hashlib.sha256(f"{self.header.model_dump_json()}\n{text}".encode()).hexdigest()
+
+    @property
+    def _module(self) -> str:
+        return (self.header.compute or "").rpartition(".")[0]
+
+    @property
+    def function(self) -> Any:  # the signature is the runner's Compute
+        """The Python function that computes the table."""
+        return getattr(import_module(self._module), (self.header.compute or "").rpartition(".")[2])
+
+    def scope_of(self, name: str, dep: "Model") -> Scope:
+        """How this table's windows depend on those of the table `name`, which `dep` writes."""
+        if name in self.header.scope:
+            return self.header.scope[name]
+        if dep.header.every == "once" or self.header.every == "once":
+            return "all"
+        return "same" if (dep.header.every, dep.header.window) == (self.header.every, self.header.window) else "all"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every declared table by key, and every deliverable by folder name."""
+
+    models: Mapping[str, Model]
+    deliverables: Mapping[str, Deliverable]
+
+    def ordered(self) -> tuple[Model, ...]:
+        """Tables with every upstream before its downstream; ties by name, so that the order is always the same."""
+        from graphlib import CycleError, TopologicalSorter
+
+        written_by = {also: key for key, model in self.models.items() for also in model.header.also}
+        graph = {key: {written_by.get(dep, dep) for dep in model.deps} for key, model in sorted(self.models.items())}
+        try:
+            return tuple(self.models[key] for key in TopologicalSorter(graph).static_order() if key in self.models)
+        except CycleError as error:
+            raise MissionError(f"assets/: tables depend on each other in a circle: {' -> '.join(error.args[1])}. Break one of these reads.") from error
+
+    def owner_of(self, table: str) -> Model:
+        """The model that writes `table`, be it its own or one written beside it."""
+        for model in self.models.values():
+            if table == model.key or table in model.header.also:
+                return model
+        raise MissionError(f"{table}: no file under assets/ declares this table. Known: {', '.join(sorted(self.models))}.")
+
+
+def _header(path: Path, lines: list[str]) -> Header:
+    text = "\n".join(line[3:] for line in lines)
+    try:
+        declared = yaml.safe_load(text)
+        if isinstance(declared, dict) and isinstance(declared.get("grain"), str):
+            declared["grain"] = [part.strip() for part in declared["grain"].split(",")]
+        return Header.model_validate(declared)
+    except yaml.YAMLError as error:
+        raise MissionError(f"{path}:1: the header is not YAML: {error}. Write one `-- key: value` a line.") from error
+    except ValidationError as error:
+        raise MissionError(_explain(path, error, lines)) from error
+
+
+def _explain(path: Path, error: ValidationError, lines: list[str]) -> str:
+    problems = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        leaf = str(item["loc"][-1]) if item["loc"] else ""
+        line = next((number for number, text in enumerate(lines, 1) if leaf and leaf in text), 1)
+        problems.append(f"{path}:{line}: {key}: {item['msg']} (got {item['input']!r})")
+    return "\n".join(problems) + f"\nKnown keys: {', '.join(Header.model_fields)}."
+
+
+def sql_model(key: str, path: Path, folder: Deliverable, name: str) -> Model:
+    """Read one SQL file: header lines, then one SELECT."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header_lines = list(takewhile(lambda line: line.startswith("-- "), lines))
+    header = _header(path, header_lines)
+    sql = "\n".join(lines[len(header_lines) :]).strip()
+    try:
+        statements = sqlglot.parse(sql, read="duckdb")
+    except sqlglot.errors.ParseError as error:
+        raise MissionError(f"{path}:{len(header_lines) + 1}: not readable SQL: {error}") from error
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise MissionError(f"{path}:{len(header_lines) + 1}: a table is one SELECT; found {len(statements)} statement(s).")
+    return Model(key, header, name, folder.owner, path, sql)
+
+
+def _deliverable(path: Path) -> Deliverable:
+    text = path.read_text(encoding="utf-8")
+    try:
+        return Deliverable.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise MissionError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise MissionError(_explain(path, error, text.splitlines())) from error
+
+
+def read_catalog(home: Home) -> Catalog:
+    """Every declaration under assets/, the home's files replacing the checkout's of the same path.
+
+    Raises MissionError that names file, line, value and remedy for anything misspelt, unknown or circular.
+    """
+    files = home.declarations("assets", "*/*")
+    models: dict[str, Model] = {}
+    deliverables: dict[str, Deliverable] = {}
+    for relative, path in files.items():
+        name = Path(relative).parent.name
+        if path.name == "_deliverable.yaml":
+            deliverables[name] = folder = _deliverable(path)
+            for table, header in folder.assets.items():
+                models[f"{name}.{table}"] = Model(f"{name}.{table}", header, name, folder.owner, path, None)
+    for relative, path in files.items():
+        name = Path(relative).parent.name
+        if path.suffix == ".sql":
+            if name not in deliverables:
+                raise MissionError(f"{path}: its folder has no _deliverable.yaml. Add one with title, about and owner.")
+            models[f"{name}.{path.stem}"] = sql_model(f"{name}.{path.stem}", path, deliverables[name], name)
+    catalog = Catalog(models, deliverables)
+    _check(catalog)
+    return catalog
+
+
+def _check(catalog: Catalog) -> None:
+    problems = []
+    for model in catalog.models.values():
+        for dep in model.deps:
+            try:
+                catalog.owner_of(dep)
+            except MissionError as error:
+                problems.append(f"{_shown(model.path)}: reads {error}")
+        problems += [f"{_shown(model.path)}: scope names {name}, which the SQL does not read." for name in model.header.scope if name not in model.deps]
+        if (model.header.every == "once") != (model.header.window is None):
+            problems.append(f"{_shown(model.path)}: `window` names the column of a day or month table, and is absent for `every: once`.")
+        if model.sql is None:
+            try:
+                model.function  # noqa: B018  # looked up so that a misspelt name is found before a run
+            except (ImportError, AttributeError) as error:
+                problems.append(f"{_shown(model.path)}: compute {model.header.compute}: {error}.")
+    if problems:
+        raise MissionError("\n".join(problems))
+    catalog.ordered()
+
+
+def _shown(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix() if path.is_relative_to(CHECKOUT) else str(path)

@@ -1,0 +1,345 @@
+"""The `mission` command: argument parsing, progress and exit codes. Each command imports what it needs when it runs.
+
+Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+
+if TYPE_CHECKING:
+    from mc_pipelines.close import Attempt
+
+FAILED, UNUSABLE = 1, 2
+
+
+class Friendly(click.Group):
+    """Prints a MissionError as it is, and ends with exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MissionError as error:
+            click.echo(f"mission: {error}", err=True)
+            ctx.exit(UNUSABLE)
+
+
+def say(line: str) -> None:
+    """One progress line on stderr."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"  {line}", markup=False)
+
+
+@click.group(cls=Friendly, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mc_pipelines")
+def main() -> None:
+    """Close a month of usage: count it, reconcile it, judge it, sign it, show it.
+
+    MISSION_HOME names the folder with landing/ and reference/; without it the checkout's data/ is used.
+    """
+
+
+@main.command()
+@click.option("--fault", type=click.Choice(["late", "duplicates", "missing", "drift"]), help="Plant a fault that the gates must catch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def demo(fault: str | None, as_json: bool) -> None:
+    """Close April 2026 on the real sample. Example: mission demo --fault missing"""
+    from time import monotonic
+
+    from mc_pipelines import demo as sample
+    from mc_pipelines.orchestra import days
+
+    began = monotonic()
+    home = sample.home_for(Home.find(), fault)
+    say("laying the samples into the landing zone")
+    laid = sample.lay(home, fault)
+    before = _versions(home)
+    landed = sorted({path.name for path in home.landing.glob("*/????-??-??")})
+    _run(home, "daily", days(landed[0], landed[-1]))
+    done = _close(home, laid["month"])
+    unchanged = not done.fresh and _versions(home) == before and not done.pages
+    if not as_json:
+        _print_gates(done)
+        click.echo(f"scoreboard  {home.site / 'index.html'}")
+        click.echo(f"bundle      {done.bundle}")
+        click.echo("nothing new: no table version, no bundle, no page byte changed" if unchanged else f"attempt     {done.edition} of {done.period}")
+        click.echo(f"elapsed     {monotonic() - began:.1f} s")
+        click.echo(f"verdict     {done.verdict}")
+    else:
+        click.echo(json.dumps(_attempt_json(home, done) | {"unchanged": unchanged}))
+    sys.exit(0 if done.verdict == "passed" else FAILED)
+
+
+def _versions(home: Home) -> dict[str, int | None]:
+    from mc_pipelines.lake import Lake
+
+    lake = Lake(str(home.lake))
+    return {table: lake.version(table) for table in lake.tables()}
+
+
+def _run(home: Home, job: str, windows: list[str]) -> None:
+    from mc_pipelines.orchestra import run_job
+
+    say(f"{job}: {windows[0]}..{windows[-1]}")
+    ran = run_job(home, job, windows, say)
+    if not ran.ok:
+        raise MissionError(f"run {ran.run_id} of {job} failed:\n" + "\n".join(ran.problems) + "\nThe last good state stands. Mend the cause and run the same command again.")
+
+
+def _close(home: Home, month: str) -> "Attempt":
+    from mc_pipelines.close import attempt, month_key
+
+    before = _pages(home)
+    _run(home, "month_end", [month_key(month)])
+    # The run has signed and shown the attempt; asked again, the close returns what stands.
+    from dataclasses import replace
+
+    done = attempt(home, month)
+    after = _pages(home)
+    fresh = before.get("bundle") != str(done.bundle)
+    return replace(done, fresh=fresh, pages=[home.site / name for name, digest in after.items() if name != "bundle" and before.get(name) != digest])
+
+
+def _pages(home: Home) -> dict[str, str]:
+    from hashlib import sha256
+
+    pages = {path.relative_to(home.site).as_posix(): sha256(path.read_bytes()).hexdigest() for path in sorted(home.site.rglob("*")) if path.is_file()}
+    bundles = sorted(home.evidence.glob("*/*/*/*/*/bagit.txt"))
+    return pages | ({"bundle": str(bundles[-1].parent)} if bundles else {})
+
+
+def _print_gates(done: "Attempt") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("gate", "observed", "threshold", "result", "why", title=f"Gates of {done.period}", title_justify="left")
+    for result in done.results:
+        style = {"passed": "green", "failed": "red", "no_evidence": "yellow"}[result.status]
+        table.add_row(
+            result.gate, result.value or "-", f"{result.bound} {result.threshold}", f"[{style}]{result.status}[/]", "" if result.status == "passed" else _plain(result.reason)
+        )
+    Console(soft_wrap=False).print(table)
+    for result in done.results:
+        if result.status != "passed" and result.runbook:
+            click.echo(f"remedy for {result.gate}: {result.runbook}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
+    return {
+        "period": done.period,
+        "edition": done.edition,
+        "verdict": done.verdict,
+        "digest": done.digest,
+        "bundle": str(done.bundle),
+        "scoreboard": str(home.site / "index.html"),
+        "gates": [result.to_json() for result in done.results],
+    }
+
+
+@main.command()
+@click.argument("window")
+@click.option("--failed", is_flag=True, help="Only the days of the range whose last status is failed.")
+def run(window: str, failed: bool) -> None:
+    """Build every daily table of DAY or FIRST..LAST. Example: mission run 2026-04-01..2026-04-30"""
+    from mc_pipelines.automation import failed_days
+    from mc_pipelines.orchestra import days
+
+    home = Home.find()
+    first, _, last = window.partition("..")
+    wanted = days(first, last or None)
+    if failed:
+        red = set(failed_days(home))
+        wanted = [day for day in wanted if day in red]
+        if not wanted:
+            click.echo("no failed day in this range")
+            return
+    for chunk in _contiguous(wanted):
+        _run(home, "daily", chunk)
+    click.echo(f"built {len(wanted)} day(s)")
+
+
+def _contiguous(wanted: list[str]) -> list[list[str]]:
+    from datetime import date, timedelta
+
+    chunks: list[list[str]] = []
+    for day in wanted:
+        if chunks and date.fromisoformat(chunks[-1][-1]) + timedelta(days=1) == date.fromisoformat(day):
+            chunks[-1].append(day)
+        else:
+            chunks.append([day])
+    return chunks
+
+
+@main.command()
+@click.argument("month")
+@click.option("--json", "as_json", is_flag=True, help="Print the attempt as JSON.")
+def close(month: str, as_json: bool) -> None:
+    """Attempt the close of MONTH: judge, sign, show. Example: mission close 2026-04"""
+    home = Home.find()
+    done = _close(home, month)
+    if as_json:
+        click.echo(json.dumps(_attempt_json(home, done)))
+    else:
+        _print_gates(done)
+        click.echo(f"bundle   {done.bundle}\nverdict  {done.verdict}")
+    sys.exit(0 if done.verdict == "passed" else FAILED)
+
+
+@main.command()
+@click.argument("month", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def gates(month: str | None, as_json: bool) -> None:
+    """Show the gates of MONTH (default: the last month closed), evaluated now; nothing is signed. Example: mission gates 2026-04"""
+    from mc_pipelines.close import DELIVERABLE, evaluate_month, gates_of, month_key, pinned
+    from mc_pipelines.report import verdict
+    from mc_pipelines.runner import Workshop
+
+    home = Home.find()
+    shop = Workshop.open(home)
+    period = month_key(month or _last_closed(home))
+    results = evaluate_month(shop, period, pinned(shop), gates_of(home, DELIVERABLE))
+    if as_json:
+        click.echo(json.dumps([result.to_json() for result in results]))
+    else:
+        from mc_pipelines.close import Attempt
+
+        _print_gates(Attempt(period[:7], 0, verdict(results), results, home.evidence, "", False, ()))
+    sys.exit(0 if verdict(results) == "passed" else FAILED)
+
+
+def _last_closed(home: Home) -> str:
+    from mc_pipelines.close import FOLDER
+
+    months = sorted(path.name for path in (home.evidence / FOLDER).glob("????-??"))
+    if not months:
+        raise MissionError(f"{home.evidence / FOLDER}: no month has been closed here yet. Name one: mission gates 2026-04")
+    return months[-1]
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--trusted", type=click.Path(path_type=Path), help="File of trusted public keys; without it the bundle can only attest itself.")
+@click.option("--threshold", default=1, show_default=True, help="Distinct trusted keys that must have signed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def verify(bundle: Path, trusted: Path | None, threshold: int, as_json: bool) -> None:
+    """Verify a signed bundle offline. Example: mission verify data/evidence/finance/metering/close/2026-04/001-…"""
+    from mc_pipelines.verify import verify as verify_bundle
+
+    found = verify_bundle(bundle, trusted, threshold)
+    if as_json:
+        click.echo(json.dumps({"ok": found.ok, "reasons": found.reasons, "checked": found.checked}, default=str))
+    else:
+        for reason in found.reasons:
+            click.echo(f"{'note' if found.ok else 'refused'}: {reason}")
+        click.echo("verified" if found.ok else "NOT verified")
+    sys.exit(0 if found.ok else FAILED)
+
+
+@main.command()
+def lint() -> None:
+    """Check assets, checks, contracts and reference data without running anything. Example: mission lint"""
+    from mc_pipelines.lint import problems, replacements
+
+    home = Home.find()
+    for line in replacements(home):
+        click.echo(line)
+    found = problems(home)
+    for line in found:
+        click.echo(line, err=True)
+    click.echo(f"{len(found)} problem(s)")
+    sys.exit(UNUSABLE if found else 0)
+
+
+@main.command("try")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--contract", required=True, help="The source whose contract judges the file, for example usage_events.")
+@click.option("--rows", default=20, show_default=True, help="How many rows of each kind to print.")
+def try_(file: Path, contract: str, rows: int) -> None:
+    """Judge FILE by a contract and change nothing. Example: mission try march.ndjson --contract usage_events"""
+    from mc_pipelines.intake import try_rows
+
+    accepted, refused = try_rows(Home.find(), file, contract)
+    click.echo(f"accepted {len(accepted)}, refused {len(refused)}")
+    for kind, found in (("accepted", accepted), ("refused", refused)):
+        for row in found[:rows]:
+            click.echo(f"{kind}: {json.dumps(row, default=str, ensure_ascii=False)}")
+    sys.exit(FAILED if refused else 0)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def init(directory: Path) -> None:
+    """Make a working home: folders and reference files to start from. Example: mission init ~/metering"""
+    from mc_pipelines.starter import write_home
+
+    for line in write_home(directory):
+        click.echo(line)
+    click.echo(f"Next: export MISSION_HOME={directory.resolve()}; land files under landing/<source>/<day>/; mission run DAY")
+
+
+@main.command()
+@click.argument("query", required=False)
+@click.option("--at", multiple=True, metavar="TABLE=VERSION", help="Pin a table to an older version.")
+def sql(query: str | None, at: tuple[str, ...]) -> None:
+    """Query the lake, or open a shell. Example: mission sql "SELECT * FROM metering.variance LIMIT 5" """
+    from mc_pipelines.shell import open_shell, show_query
+
+    home = Home.find()
+    pins = {}
+    for pin in at:
+        table, _, version = pin.partition("=")
+        if not version.isdigit():
+            raise MissionError(f"--at {pin}: write TABLE=VERSION, for example metering.variance=3.")
+        pins[table] = int(version)
+    if query:
+        show_query(home, query, pins)
+    else:
+        open_shell(home, pins)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--events", default=100_000, show_default=True)
+@click.option("--tenants", default=50, show_default=True)
+@click.option("--start", default="2026-04-01", show_default=True)
+@click.option("--days", "span", default=30, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["ndjson", "csv", "parquet"]), default="parquet", show_default=True)
+@click.option("--faults/--no-faults", default=True, show_default=True)
+def simulate(directory: Path, events: int, tenants: int, start: str, span: int, seed: int, file_format: Any, faults: bool) -> None:
+    """Write a home of generated usage with known truth. Example: mission simulate /tmp/sim --events 1000000"""
+    from datetime import date
+
+    from mc_pipelines.simulate import simulate as generate
+
+    generate(directory, events, tenants, date.fromisoformat(start), span, seed, file_format, faults)
+    click.echo(f"truth: {directory / 'truth.json'}\nNext: export MISSION_HOME={directory.resolve()}")
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def ui(port: int, host: str) -> None:
+    """Open Dagster's UI on this home. Example: mission ui --port 3000"""
+    import os
+
+    from mc_pipelines.home import CHECKOUT
+    from mc_pipelines.orchestra import instance
+
+    with instance(Home.find()):
+        click.echo(f"http://{host}:{port}")
+        os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-p", str(port), "-h", host])

@@ -1,0 +1,209 @@
+"""The Dagster code location: every declared table and gate as definitions, made by one `build_defs`.
+
+Wrappers only: what a table is stands in assets/, what is acceptable in checks/, how it is computed in the runner. No data is read here
+at import beyond the declarations themselves.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from dagster import BetaWarning, PreviewWarning
+
+from mc_pipelines import automation
+from mc_pipelines.catalog import Model, read_catalog
+from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.gates import Gate
+from mc_pipelines.home import Home
+from mc_pipelines.lake import WHOLE
+from mc_pipelines.reference import read_calendar
+from mc_pipelines.runner import Outcome, Workshop, materialise
+
+# backfill_policy is beta and a check's partitions_def is preview in 1.13; both are used on purpose and covered by tests.
+warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
+warnings.filterwarnings("ignore", category=PreviewWarning, message=".*partitions_def.*")
+
+
+def calendars(home: Home) -> dict[str, dg.PartitionsDefinition[str] | None]:
+    """One start for every calendar: mixed starts split a range backfill into odd chunks."""
+    start = read_calendar(home).start.replace(day=1).isoformat()
+    return {"day": dg.DailyPartitionsDefinition(start, timezone="UTC"), "month": dg.MonthlyPartitionsDefinition(start, timezone="UTC"), "once": None}
+
+
+def key(table: str) -> dg.AssetKey:
+    return dg.AssetKey(table.split("."))
+
+
+def window_keys(context: dg.AssetExecutionContext, model: Model) -> list[str]:
+    """Every window of the run's whole partition range, never only its first."""
+    if model.header.window is None:
+        return [WHOLE]
+    return sorted(context.partition_keys)
+
+
+def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetSpec:
+    """The asset of one table: description, owner, kinds, code and upstream, all from the declaration."""
+    own = table == model.key
+    upstream = [key(dep) for dep in model.deps]
+    if model.deliverable == "staging":
+        upstream.append(dg.AssetKey(["files", model.key.partition(".")[2]]))
+    return dg.AssetSpec(
+        key(table),
+        deps=upstream,
+        description=model.header.about if own else f"Written beside {model.key}: {'what landed, file by file' if table.startswith('landing') else 'rows refused, with reasons'}.",
+        group_name=model.deliverable,
+        owners=[model.owner],
+        kinds={"duckdb", "deltalake", "sql" if model.sql else "python"},
+        partitions_def=partitions,
+        metadata={
+            "grain": ", ".join(model.header.grain),
+            "dagster/code_references": dg.CodeReferencesMetadataValue([dg.LocalFileCodeReference(str(model.path), 1)]),
+            **({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")} if model.sql and own else {}),
+        },
+        freshness_policy=_freshness(model),
+    )
+
+
+def _freshness(model: Model) -> dg.FreshnessPolicy | None:
+    """A landing-day table is late when it has not been built for 36 hours."""
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)) if model.header.every == "day" else None
+
+
+def asset(home: Home, model: Model, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+    """The definition that builds one model, with the tables written beside it."""
+    tables = (*model.header.also, model.key)
+
+    @dg.multi_asset(
+        name=model.key.replace(".", "__"),
+        specs=[spec(model, table, partitions) for table in tables],
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        pool=f"table_{model.key.replace('.', '_')}",
+    )
+    def build(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        shop = Workshop.open(home, context.run_id)
+        windows = window_keys(context, model)
+        try:
+            outcome = materialise(shop, model, windows)
+        except Exception as error:
+            automation.record_days(home, model.key, windows, "failed", context.run_id, str(error))
+            raise
+        automation.record_days(home, model.key, outcome.rebuilt, "done", context.run_id, "")
+        _log_others(context, model, windows, outcome)
+        for table in tables:
+            yield dg.MaterializeResult(asset_key=key(table), metadata=result_metadata(shop, model, table, outcome))
+
+    return build
+
+
+def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequence[str], outcome: Outcome) -> None:
+    """Late data made other days stale; they were rebuilt too, and the UI should know."""
+    for window in outcome.rebuilt:
+        if window not in windows:
+            context.log_event(dg.AssetMaterialization(key(model.key), partition=window, metadata={"dagster/row_count": outcome.by_window[window], "why": "late data"}))
+            context.log.info(f"{model.key}: {window} rebuilt, because late data touched it")
+
+
+def result_metadata(shop: Workshop, model: Model, table: str, outcome: Outcome) -> dict[str, Any]:
+    """What the UI shows and plots for a materialisation."""
+    version = shop.lake.version(table)
+    opened = shop.lake.open(table)
+    columns = [dg.TableColumn(str(each.name), str(each.type)) for each in opened.schema().fields] if opened else []
+    return {
+        "windows_rebuilt": len(outcome.rebuilt),
+        "table_version": version if version is not None else -1,
+        "dagster/uri": shop.lake.table_uri(table),
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        **({"dagster/row_count": outcome.rows} if table == model.key and outcome.rebuilt else {}),
+    }
+
+
+def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetChecksDefinition:
+    """The asset check of one gate. It does not block: the close signs its failure, and only approve and lock refuse."""
+
+    @dg.asset_check(asset=key(gate.table), name=gate.gate, description=gate.about, partitions_def=partitions, metadata={"owner": gate.owner, "runbook": gate.runbook or ""})
+    def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from mc_pipelines.close import evaluate_month, pinned
+
+        shop = Workshop.open(home, context.run_id)
+        (result,) = evaluate_month(shop, context.partition_key, pinned(shop), [gate])
+        rows = [dg.TableRecord({name: str(value) for name, value in row.items()}) for row in result.offending]
+        metadata: dict[str, Any] = {"status": result.status, "reason": result.reason, "rows": result.rows}
+        metadata |= {name: float(value) for name, value in (("value", result.value), ("threshold", result.threshold)) if value is not None and _numeric(value)}
+        if rows:
+            metadata["offending"] = dg.MetadataValue.table(rows)
+        severity = dg.AssetCheckSeverity.ERROR if result.severity == "critical" else dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(passed=result.status == "passed", severity=severity, metadata=metadata, description=result.reason)
+
+    return evaluate
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def close_asset(home: Home, gates: Sequence[Gate], partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+    """The month's signed attempt and the pages that show it."""
+
+    @dg.asset(
+        key=["evidence", "metering_close"],
+        deps=[key(table) for table in sorted({gate.table for gate in gates} | {"metering.variance_causes", "metering.late_events"})],
+        group_name=DELIVERABLE,
+        owners=["team:product-ops"],
+        kinds={"evidence"},
+        partitions_def=partitions,
+        description="One signed attempt at closing a month: gates evaluated anew, bundle, journal entry, pages. A failed attempt is signed too.",
+        pool="journal",
+    )
+    def metering_close(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from mc_pipelines.close import attempt
+
+        done = attempt(home, context.partition_key[:7], context.run_id, context.log.info)
+        return dg.MaterializeResult(
+            metadata={
+                "verdict": done.verdict,
+                "edition": done.edition,
+                "digest": done.digest,
+                "fresh": done.fresh,
+                "bundle": dg.MetadataValue.path(str(done.bundle)),
+                "scoreboard": dg.MetadataValue.path(str(home.site / "index.html")),
+                "gates_failed": sum(result.status != "passed" for result in done.results),
+            }
+        )
+
+    return metering_close
+
+
+def build_defs(home: Home | None = None) -> dg.Definitions:
+    """Every asset, check, job, schedule and sensor of one home; the server, the command line and the tests all use this."""
+    home = home or Home.find()
+    catalog = read_catalog(home)
+    partitions = calendars(home)
+    models = catalog.ordered()
+    gates = gates_of(home, DELIVERABLE)
+    daily = dg.AssetSelection.assets(*[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)])
+    monthly = dg.AssetSelection.assets(*[key(model.key) for model in models if model.header.every == "month"], dg.AssetKey(["evidence", "metering_close"]))
+    jobs = [
+        dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
+        dg.define_asset_job("month_end", monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
+    ]
+    files = [
+        dg.AssetSpec(["files", source], group_name="staging", description=f"Landed files of {source}, as the sensor saw them.", kinds={"file"})
+        for source in sorted({model.key.partition(".")[2] for model in models if model.deliverable == "staging"})
+    ]
+    return dg.Definitions(
+        assets=[*files, *[asset(home, model, partitions[model.header.every]) for model in models], close_asset(home, gates, partitions["month"])],
+        asset_checks=[check(home, gate, partitions["month"]) for gate in gates],
+        jobs=jobs,
+        schedules=automation.schedules(),
+        sensors=automation.sensors(home),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

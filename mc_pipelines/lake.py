@@ -1,0 +1,222 @@
+"""Delta tables: windows replaced in one commit, read at a pinned version, remembered by recipe.
+
+A window is one value of a table's window column (a landing day, a local day, a period). Each commit's metadata says which windows
+it wrote, from which recipe and which input versions; folding the log gives the last writer of every window. What the rows mean,
+and when a window is stale, is not decided here.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.errors import MissionError, SupersededError
+from mc_pipelines.faults import reach
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+# Versions that signed work pins must outlive Delta's defaults (a week for files, 30 days for the log).
+KEEP = {"delta.logRetentionDuration": "interval 4000 days", "delta.deletedFileRetentionDuration": "interval 4000 days"}
+BATCH_ROWS = 100_000
+ATTEMPTS = 12
+WHOLE = "all"
+"""The one window of a table that has no window column."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The last writer of one window."""
+
+    recipe: str
+    version: int
+    inputs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Rows ready to replace some windows: `relation` is lazy, `recipes` has one digest per window, `inputs` the versions read."""
+
+    relation: "duckdb.DuckDBPyRelation"
+    recipes: Mapping[str, str]
+    inputs: Mapping[str, int]
+    sort: tuple[str, ...] = ()
+
+
+@dataclass
+class Lake:
+    """All tables under one URI (a folder, or an object store address that delta-rs knows)."""
+
+    uri: str
+    _folded: dict[str, tuple[int, dict[str, Written]]] = field(default_factory=dict)
+
+    def table_uri(self, table: str) -> str:
+        return f"{self.uri}/{table.replace('.', '/')}"
+
+    def open(self, table: str, version: int | None = None) -> "DeltaTable | None":
+        """The table at a version (None: the newest), or None where it does not exist yet."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            opened = DeltaTable(self.table_uri(table), version=version)
+        except TableNotFoundError:
+            return None
+        features = set(opened.protocol().reader_features or ()) - {"timestampNtz"}
+        if features:  # file lists ignore deletion vectors and column mapping, so rows would be wrong
+            raise MissionError(f"{self.table_uri(table)}: another engine enabled {sorted(features)}; rewrite the table without them.")
+        return opened
+
+    def version(self, table: str) -> int | None:
+        """The newest version, or None where the table does not exist."""
+        opened = self.open(table)
+        return None if opened is None else opened.version()
+
+    def windows(self, table: str) -> dict[str, Written]:
+        """The last writer of every window, folded from the table's log."""
+        opened = self.open(table)
+        if opened is None:
+            return {}
+        known, folded = self._folded.get(table, (-1, {}))
+        if opened.version() > known:
+            folded = dict(folded)
+            for commit in reversed(opened.history(opened.version() - known)):
+                inputs = json.loads(commit.get("inputs", "{}"))
+                for window, recipe in json.loads(commit.get("windows", "{}")).items():
+                    folded[window] = Written(recipe, int(commit["version"]), inputs)
+            self._folded[table] = (opened.version(), folded)
+        return folded
+
+    def view(self, con: "duckdb.DuckDBPyConnection", table: str, version: int | None = None, where: str | None = None) -> int | None:
+        """Make the DuckDB view `<schema>.<table>` over exactly the files of one version; returns that version.
+
+        `where` prunes whole files by Delta's statistics (DataFusion SQL over the window column); it is no row filter.
+        """
+        opened = self.open(table, version)
+        if opened is None:
+            return None
+        schema, name = table.split(".")
+        con.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS {self.select(opened, where)}')
+        return opened.version()
+
+    def select(self, opened: "DeltaTable", where: str | None = None) -> str:
+        """A SELECT over the files of an opened table, columns in the table's order."""
+        import pyarrow as pa
+
+        fields = pa.schema(opened.schema().to_arrow())
+        files = sorted(opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris())
+        if not files:
+            columns = ", ".join(f'CAST(NULL AS {_duckdb_type(each.type)}) AS "{each.name}"' for each in fields)
+            return f"SELECT {columns} WHERE false"
+        hive = ", ".join(f"{_quoted(name)}: {_duckdb_type(fields.field(name).type)}" for name in opened.metadata().partition_columns)
+        options = f"hive_partitioning = true, hive_types = {{{hive}}}" if hive else "hive_partitioning = false"
+        columns = ", ".join(f'"{each.name}"' for each in fields)
+        return f"SELECT {columns} FROM read_parquet([{', '.join(map(_quoted, files))}], {options})"
+
+    def replace(self, table: str, column: str | None, draft: Callable[[], Draft | None], run_id: str = "") -> int | None:
+        """Swap the draft's windows in one commit and return the new version; None where nothing was stale.
+
+        `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
+        Raises SupersededError when, attempt after attempt, somebody else had newer inputs.
+        """
+        from deltalake.exceptions import CommitFailedError
+
+        for attempt in range(ATTEMPTS):
+            # The versions that may be overwritten are fixed before the inputs are read: any later writer then conflicts.
+            handle = self.open(table)
+            drafted = draft()
+            if drafted is None:
+                return None
+            if handle is None:
+                handle = self._create(table, column, drafted)
+            if not self._outdated(table, drafted):
+                try:
+                    self._write(handle, column, drafted, run_id)
+                    reach("lake.committed")
+                    return self.version(table)
+                except CommitFailedError:
+                    pass
+            time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
+        raise SupersededError(f"{table}: others kept writing {', '.join(sorted(drafted.recipes))} from newer inputs. Run it again when they are done.")
+
+    def _outdated(self, table: str, draft: Draft) -> bool:
+        last = self.windows(table)
+        writers = [last[window] for window in draft.recipes if window in last]
+        return any(version > draft.inputs.get(name, version) for writer in writers for name, version in writer.inputs.items())
+
+    def _create(self, table: str, column: str | None, draft: Draft) -> "DeltaTable":
+        from deltalake import DeltaTable
+
+        schema = draft.relation.limit(0).to_arrow_table().schema
+        DeltaTable.create(self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP)
+        opened = self.open(table)
+        assert opened is not None
+        return opened
+
+    def _write(self, handle: "DeltaTable", column: str | None, draft: Draft, run_id: str) -> None:
+        from deltalake import CommitProperties, WriterProperties, write_deltalake
+
+        metadata = {"run_id": run_id, "windows": json.dumps(dict(sorted(draft.recipes.items()))), "inputs": json.dumps(dict(sorted(draft.inputs.items())))}
+        predicate = f"{column} in ({', '.join(map(_quoted, sorted(draft.recipes)))})" if column else None
+        relation = draft.relation.order(", ".join(draft.sort)) if draft.sort else draft.relation
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+        write_deltalake(
+            handle,
+            _announced(reader),
+            mode="overwrite",
+            predicate=predicate,
+            schema_mode="overwrite" if column is None else None,
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
+            commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=100 if column else 0),
+        )
+
+    def files_digest(self, table: str, version: int) -> str:
+        """sha256 over the sorted (file, sha256 of its path and size) list of one version; what a pin is checked against."""
+        opened = self.open(table, version)
+        if opened is None:
+            raise MissionError(f"{self.table_uri(table)}: no such table at version {version}. Was the lake moved or vacuumed?")
+        return hashlib.sha256("\n".join(sorted(uri.removeprefix(self.uri) for uri in opened.file_uris())).encode()).hexdigest()
+
+    def tables(self) -> list[str]:
+        """Every table of the lake as `<schema>.<table>`, sorted. Local lakes only: an object store is asked by name."""
+        from pathlib import Path
+
+        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(self.uri).glob("*/*/_delta_log"))
+
+    def vacuum(self, table: str, pinned: Iterable[int]) -> list[str]:
+        """Delete files that neither the newest version nor a pinned one needs; returns them."""
+        opened = self.open(table)
+        if opened is None:
+            return []
+        return opened.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, keep_versions=sorted(set(pinned)), full=True)
+
+
+def _announced(reader: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+    import pyarrow as pa
+
+    def batches() -> Iterator[Any]:
+        yield from reader
+        reach("lake.rows_handed_over")
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _quoted(value: str) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _duckdb_type(kind: "pa.DataType") -> str:
+    text = str(kind)
+    if text.startswith("decimal"):
+        return "DECIMAL" + text[text.index("(") :]
+    names = {"string": "VARCHAR", "large_string": "VARCHAR", "string_view": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN"}
+    names |= {"date32[day]": "DATE", "timestamp[us]": "TIMESTAMP", "double": "DOUBLE", "int16": "SMALLINT", "int8": "TINYINT"}
+    if text not in names:
+        raise MissionError(f"column type {text} is not one that tables here may have. Cast it in the model.")
+    return names[text]

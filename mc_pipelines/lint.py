@@ -1,0 +1,53 @@
+"""Every declaration checked without running anything: assets, gates, contracts, reference data. One line a problem, with file and line."""
+
+from collections.abc import Callable
+
+from mc_pipelines import reference
+from mc_pipelines.catalog import read_catalog
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import CHECKOUT, Home
+
+
+def problems(home: Home) -> list[str]:
+    """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
+    from mc_pipelines.contracts import load_contract
+    from mc_pipelines.gates import read_gates
+    from mc_pipelines.metering import meter_select
+
+    looks: list[Callable[[], object]] = [lambda: read_catalog(home), lambda: reference.read_sources(home), lambda: reference.read_calendar(home)]
+    looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
+    looks.append(lambda: [meter_select(meter) for meter in reference.read(home, "meters")])
+    looks += [lambda path=path: load_contract(path) for path in home.declarations("checks/contracts", "*.odcs.yaml").values()]  # type: ignore[misc]  # bound by default value
+    looks += [lambda path=path: read_gates(path) for path in home.declarations("checks", "*.yaml").values()]  # type: ignore[misc]  # bound by default value
+    found: list[str] = []
+    for look in looks:
+        try:
+            look()
+        except MissionError as error:
+            found += str(error).splitlines()
+    return found + _unjudged(home, found)
+
+
+def _unjudged(home: Home, found: list[str]) -> list[str]:
+    """Gates that judge a table nobody declares."""
+    from mc_pipelines.gates import read_gates
+
+    if found:
+        return []
+    catalog = read_catalog(home)
+    known = {table for model in catalog.models.values() for table in (model.key, *model.header.also)}
+    gates = [(path, gate) for path in home.declarations("checks", "*.yaml").values() for gate in read_gates(path)]
+    return [f"{path}: gate {gate.gate} judges {gate.table}, which no file under assets/ declares." for path, gate in gates if gate.table not in known]
+
+
+def replacements(home: Home) -> list[str]:
+    """Which of the checkout's files the home replaces or adds to."""
+    if home.root == CHECKOUT / "data":
+        return []
+    lines = []
+    for folder, pattern in (("assets", "*/*"), ("checks", "*.yaml"), ("checks/contracts", "*.yaml")):
+        for path in sorted((home.root / folder).glob(pattern)):
+            relative = path.relative_to(home.root).as_posix()
+            kind = "replaces the checkout's" if (CHECKOUT / relative).exists() else "is added"
+            lines.append(f"{relative}: the home's file {kind}")
+    return lines

@@ -1,0 +1,135 @@
+"""The metering tables that need Python: readings, compiled from the declared meters, and period quantities with exact division.
+
+Everything that plain SQL can say is in assets/metering/; nothing here reads a clock or a file other than reference data.
+"""
+
+from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines import reference
+from mc_pipelines.errors import MissionError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.runner import Work, Workshop
+
+NANO = Decimal("0.000000001")
+VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"})
+CARRIED = (
+    "landing_day, tenant_id, source, id, kind, CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
+    "occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
+)
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """Readings follow the declared meters; the meters' table recipe says so already for the rest."""
+    return ""
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _column(meter: reference.Meter, name: str) -> str:
+    if name not in VALUE_COLUMNS:
+        raise MissionError(f"reference/meters.yaml: meter {meter.meter} names column {name!r}; the contract has {', '.join(sorted(VALUE_COLUMNS))}.")
+    return name
+
+
+def meter_select(meter: reference.Meter, source: str = "metering.usage_events") -> str:
+    """One SELECT: what the events of a meter's type contribute to it. Dimensions become canonical JSON text, '' where there are none."""
+    conditions = [f"type = {_literal(meter.type)}"]
+    conditions += [f"{_column(meter, name)} IN ({', '.join(map(_literal, allowed))})" for name, allowed in sorted(meter.filter.items())]
+    pairs = ", ".join(f"{_literal(name)}, {_column(meter, name)}" for name in meter.dimensions)
+    dimension = f"CAST(json_object({pairs}) AS VARCHAR)" if pairs else "''"
+    if meter.aggregation == "count":
+        item, quantity = "''", "CAST(1 AS DECIMAL(38, 9))"
+    elif meter.value is None:
+        raise MissionError(f"reference/meters.yaml: meter {meter.meter} aggregates by {meter.aggregation} and so needs `value`: the column to read.")
+    else:
+        value = _column(meter, meter.value)
+        conditions.append(f"{value} IS NOT NULL")
+        unique = meter.aggregation == "unique_count"
+        item = (f"unnest(list_distinct(from_json({value}, '[\"VARCHAR\"]')))" if meter.list else f"CAST({value} AS VARCHAR)") if unique else "''"
+        quantity = "CAST(1 AS DECIMAL(38, 9))" if unique else f"CAST({value} AS DECIMAL(38, 9))"
+    return (
+        f"SELECT {CARRIED}, {_literal(meter.meter)} AS meter, {dimension} AS dimension, {item} AS item, {quantity} AS quantity "
+        f"FROM {source} WHERE {' AND '.join(conditions)} AND kind <> 'void'"
+    )
+
+
+def readings(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """One row per event, meter and item; a void is one row without a meter. Sorted, so that files prune by local day."""
+    selects = [meter_select(meter) for meter in reference.read(work.shop.home, "meters")]
+    selects.append(
+        f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity FROM metering.usage_events WHERE kind = 'void'"
+    )
+    return work.con.sql(" UNION ALL ".join(selects) + " ORDER BY landing_day, local_day, meter, tenant_id, event_key, item")
+
+
+STATES = """
+WITH dated AS (
+    SELECT periods.period, daily.*, date_diff('microsecond', periods.start_utc, periods.end_utc) AS period_us,
+           epoch_us(periods.end_utc) AS period_end_us, meters.aggregation,
+           daily.day >= periods.period AS inside
+    FROM metering.usage_daily AS daily
+    JOIN reference.meters AS meters ON meters.meter = daily.meter
+    JOIN reference.periods AS periods ON periods.tenant_id = daily.tenant_id
+     AND (periods.period = CAST(date_trunc('month', daily.day) AS DATE) OR (meters.aggregation = 'weighted_sum' AND periods.period > daily.day))
+    WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) AND daily.landing_day <= periods.cutoff_day
+)
+SELECT period, tenant_id, meter, dimension, any_value(aggregation) AS aggregation,
+       CAST(coalesce(sum(events) FILTER (WHERE inside), 0) AS BIGINT) AS events,
+       CAST(coalesce(sum(quantity_sum) FILTER (WHERE inside), 0) AS DECIMAL(38, 9)) AS summed,
+       min(quantity_min) AS lowest, max(quantity_max) AS highest,
+       max_by(latest_quantity, (latest_at, latest_ingested_at, latest_id)) AS latest,
+       count(DISTINCT item) AS items,
+       any_value(period_us) AS period_us,
+       CAST(coalesce(sum(CASE WHEN inside THEN level_microseconds + CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_end_us - day_end_us AS DECIMAL(17, 0))
+                              ELSE CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_us AS DECIMAL(17, 0)) END), 0) AS DECIMAL(38, 9)) AS level_microseconds
+FROM dated
+GROUP BY period, tenant_id, meter, dimension
+ORDER BY period, tenant_id, meter, dimension
+"""
+SCHEMA = {
+    "period": "DATE",
+    "tenant_id": "VARCHAR",
+    "meter": "VARCHAR",
+    "dimension": "VARCHAR",
+    "events": "BIGINT",
+    "quantity": "DECIMAL",
+    "numerator": "DECIMAL",
+    "denominator": "DECIMAL",
+}
+
+
+def usage_period(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """Merge the daily states of a month. avg and weighted_sum keep numerator and denominator beside the quotient (HALF_UP, 9 decimals)."""
+    rows = work.con.sql(STATES, params=work.params)
+    return reference.relation_of(work, SCHEMA, _period_rows(rows.fetchall()))
+
+
+def _period_rows(states: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for period, tenant, meter, dimension, aggregation, events, summed, lowest, highest, latest, items, period_us, level in states:
+        numerator = denominator = None
+        if aggregation == "avg":
+            numerator, denominator = summed, Decimal(events)
+            quantity = quotient(summed, Decimal(events))
+        elif aggregation == "weighted_sum":
+            numerator, denominator = level, Decimal(period_us)
+            quantity = quotient(level, Decimal(period_us))
+        else:
+            by_aggregation = {"count": Decimal(events), "sum": summed, "min": lowest, "max": highest, "latest": latest, "unique_count": Decimal(items)}
+            quantity = by_aggregation[aggregation]
+        yield period, tenant, meter, dimension, events, quantity, numerator, denominator
+
+
+def quotient(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """Exact division rounded once, HALF_UP, to nine decimals; 0 where there is nothing to divide by (an empty period bills 0)."""
+    if denominator == 0:
+        return Decimal(0)
+    with localcontext(Context(prec=76)):
+        return (numerator / denominator).quantize(NANO, ROUND_HALF_UP)

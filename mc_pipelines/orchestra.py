@@ -1,0 +1,101 @@
+"""Run Dagster jobs from the command line, in this process and on the home's own instance, so that the UI shows the same runs."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from shutil import copyfile
+from typing import TYPE_CHECKING
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import CHECKOUT, Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+Progress = Callable[[str], None]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished run: its id, whether it succeeded, and what went wrong in words."""
+
+    run_id: str
+    ok: bool
+    problems: tuple[str, ...]
+
+
+def days(first: str, last: str | None = None) -> list[str]:
+    """Every day from first to last, inclusive, as window keys. Raises MissionError on anything that is no day or runs backwards."""
+    try:
+        begins, ends = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError as error:
+        raise MissionError(f"{first!r}..{last!r}: {error}. Write days as YYYY-MM-DD, a range as FIRST..LAST.") from error
+    if ends < begins:
+        raise MissionError(f"{first}..{last} runs backwards. Write the earlier day first.")
+    return [(begins + timedelta(days=step)).isoformat() for step in range((ends - begins).days + 1)]
+
+
+@contextmanager
+def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
+    """The home's own Dagster instance, made on first use with the checkout's settings."""
+    import dagster as dg
+
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    settings = home.dagster / "dagster.yaml"
+    if not settings.exists():
+        copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    os.environ["MISSION_HOME"] = str(home.root)
+    with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+        yield opened
+
+
+def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambda line: None) -> Ran:
+    """Run one job for a range of partitions, in one run. Progress gets a line as each table is done."""
+    from dagster import DagsterEventType
+
+    from mc_pipelines.definitions import build_defs
+
+    defs = build_defs(home)
+    tags = {"dagster/asset_partition_range_start": windows[0], "dagster/asset_partition_range_end": windows[-1], "requested_by": os.environ.get("USER", "cli")}
+    known = defs.resolve_job_def(job)
+    outside = [window for window in (windows[0], windows[-1]) if known.partitions_def and not known.partitions_def.has_partition_key(window)]
+    if outside:
+        raise MissionError(f"{', '.join(outside)}: no such partition yet, or it lies before reference/calendar.yaml's start.")
+    with instance(home) as opened:
+        stop = _follow(opened, progress)
+        result = known.execute_in_process(instance=opened, tags=tags, run_config=QUIET, raise_on_error=False)
+        stop()
+        problems = [
+            str(event.event_specific_data.error.cause or event.event_specific_data.error) if event.event_specific_data else event.message or ""  # type: ignore[union-attr]  # a failure event has them
+            for event in result.all_events
+            if event.event_type in {DagsterEventType.STEP_FAILURE}
+        ]
+        return Ran(result.run_id, result.success, tuple(_cause(problem) for problem in problems))
+
+
+def _cause(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "Stack", "Traceback"))]
+    return lines[0] if lines else text
+
+
+def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], None]:
+    """Report finished steps while `execute_in_process` holds this thread: Dagster writes events through the instance's store."""
+    store = opened.event_log_storage
+    original = store.store_event
+
+    def storing(event: "dg.EventLogEntry") -> None:
+        original(event)
+        happened = event.dagster_event
+        if happened is not None and happened.event_type_value in {"STEP_SUCCESS", "STEP_FAILURE"}:
+            progress(f"{(happened.step_key or '').replace('__', '.')}{'' if happened.event_type_value == 'STEP_SUCCESS' else ' FAILED'}")
+
+    store.store_event = storing  # type: ignore[method-assign]  # the one seam Dagster has for this in-process
+
+    def stop() -> None:
+        store.store_event = original  # type: ignore[method-assign]  # put back what was there
+
+    return stop

@@ -1,0 +1,161 @@
+"""What the close shows, as plain JSON: the scoreboard and the metering report, read from the marts of one month.
+
+Only selection and naming belong here; every figure is a column of a mart, and the pages draw what stands here.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.runner import Workshop
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.gates import GateResult
+
+TOP_TENANTS = 10
+NANO_PLACES = 9
+
+
+def text(value: Any) -> Any:
+    """A value as JSON has it here: exact decimals without trailing zeros, ISO dates, everything else as it is."""
+    if isinstance(value, Decimal):
+        plain = format(value.normalize(), "f")
+        return "0" if plain in {"-0", "0"} else plain
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds") + "Z"
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def records(con: "duckdb.DuckDBPyConnection", query: str) -> list[dict[str, Any]]:
+    """The rows of a query as JSON-safe dicts, in the query's order."""
+    relation = con.sql(query)
+    return [dict(zip(relation.columns, map(text, row), strict=True)) for row in relation.fetchall()]
+
+
+def month_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, tables: Sequence[str], pins: Mapping[str, int]) -> None:
+    """Views of the tables at their pinned versions; month tables show only the rows of `period`."""
+    for table in tables:
+        shop.lake.view(con, table, pins[table])
+        model = shop.catalog.owner_of(table)
+        if model.header.every == "month" and model.key == table:
+            schema, name = table.split(".")
+            opened = shop.lake.open(table, pins[table])
+            assert opened is not None
+            select = shop.lake.select(opened, f"{model.header.window} = '{period}'")
+            con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS FROM ({select}) WHERE {model.header.window} = DATE \'{period}\'')
+
+
+def _meters(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    totals = {
+        row["meter"]: row
+        for row in records(con, "SELECT meter, sum(quantity) AS total FROM metering.usage_period GROUP BY meter ORDER BY meter")
+    }
+    days: dict[str, list[dict[str, Any]]] = {}
+    for row in records(con, "SELECT meter, day, quantity, events FROM metering.usage_meter_days ORDER BY meter, day"):
+        days.setdefault(row.pop("meter"), []).append(row)
+    declared = records(con, "SELECT meter, unit, aggregation FROM reference.meters ORDER BY meter")
+    return [row | {"total": totals[row["meter"]]["total"], "days": days.get(row["meter"], [])} for row in declared if row["meter"] in totals]
+
+
+def _top_tenants(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    rows = con.sql(f"""
+        WITH sums AS (SELECT tenant_id, meter, sum(quantity) AS quantity FROM metering.usage_period GROUP BY tenant_id, meter),
+        ranked AS (SELECT *, sum(quantity) OVER (PARTITION BY meter) AS whole,
+                          row_number() OVER (PARTITION BY meter ORDER BY quantity DESC, tenant_id) AS place FROM sums)
+        SELECT ranked.tenant_id, tenants.name, ranked.meter, ranked.quantity, ranked.whole FROM ranked
+        JOIN reference.tenants AS tenants ON tenants.tenant_id = ranked.tenant_id
+        WHERE place <= {TOP_TENANTS} ORDER BY ranked.meter, place""").fetchall()
+    return [
+        {"tenant_id": tenant, "name": name, "meter": meter, "quantity": text(quantity), "share": text(_share(quantity, whole))}
+        for tenant, name, meter, quantity, whole in rows
+    ]
+
+
+def _share(part: Decimal, whole: Decimal) -> Decimal:
+    from mc_pipelines.metering import quotient
+
+    return quotient(Decimal(part), Decimal(whole))
+
+
+def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
+    source = records(con, "SELECT counts_repeats, counts_repeats_why FROM reference.sources WHERE source = 'gateway_log'")
+    causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in records(con, "SELECT tenant_id, meter, cause, rows, quantity, sample FROM metering.variance_causes ORDER BY tenant_id, meter, cause"):
+        causes.setdefault((row.pop("tenant_id"), row.pop("meter")), []).append(row)
+    pairs = []
+    for row in records(con, "SELECT variance.*, tenants.name FROM metering.variance AS variance JOIN reference.tenants AS tenants USING (tenant_id) ORDER BY tenant_id, meter"):
+        explained = row["status"] == "explained"
+        status = row["status"] if row["status"] != "judged" else "breach" if Decimal(row["variance_ratio"]) > Decimal(limit) else "within"
+        pairs.append(
+            {key: row[key] for key in ("tenant_id", "name", "meter", "metered", "reference", "delta")}
+            | {
+                "ratio": row["variance_ratio"],
+                "status": status,
+                "explanation": {key: row[f"explained_{name}"] for key, name in (("reason", "reason"), ("note", "note"), ("owner", "owner"), ("expires", "until"))}
+                if explained
+                else None,
+                "causes": causes.get((row["tenant_id"], row["meter"]), []),
+            }
+        )
+    meters = records(con, "SELECT meter, metered, reference, absolute, net, variance_ratio AS ratio FROM metering.variance_meters ORDER BY meter")
+    for row in meters:
+        row["status"] = "unreferenced" if row["ratio"] is None else "breach" if Decimal(row["ratio"]) > Decimal(limit) else "within"
+    return (source[0] if source else {"counts_repeats": False, "counts_repeats_why": ""}) | {"meters": meters, "pairs": pairs}
+
+
+def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, limit: str) -> dict[str, Any]:
+    """The metering report of one month; `limit` is the variance threshold that the gates declare (text)."""
+    totals = con.sql("SELECT sum(rows_in), sum(accepted), sum(quarantined) FROM metering.quarantine_summary").fetchall()[0]
+    rows_in, accepted, quarantined = (int(value or 0) for value in totals)
+    return {
+        "period": period[:7],
+        "as_of": as_of,
+        "meters": _meters(con),
+        "top_tenants": _top_tenants(con),
+        "variance": _variance(con, limit),
+        "causes": records(con, "SELECT cause, meter, CAST(sum(rows) AS BIGINT) AS rows, sum(quantity) AS quantity FROM metering.variance_causes GROUP BY ALL ORDER BY cause, meter"),
+        "quarantine": {
+            "rows_in": rows_in,
+            "accepted": accepted,
+            "quarantined": quarantined,
+            "share": text(_share(Decimal(quarantined), Decimal(rows_in))),
+            "reasons": records(con, "SELECT source, reason, rows, first_day, last_day, sample FROM metering.quarantine_reasons ORDER BY source, reason"),
+        },
+        "conflicts": records(con, "SELECT tenant_id, source, id, kind, status FROM metering.conflicts ORDER BY kind, tenant_id, source, id"),
+        "late": records(con, "SELECT tenant_id, meter, landing_day, day, events, quantity FROM metering.late_events ORDER BY ALL"),
+        "landing": records(con, "SELECT source, day, files, rows_in, accepted, quarantined, status FROM metering.landing_days ORDER BY source, day"),
+    }
+
+
+def scoreboard(
+    shop: Workshop, period: str, as_of: str, results: Sequence["GateResult"], code: str, history: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """The gate scoreboard of one month. The verdict passes only when every critical gate passed; no evidence is no pass."""
+    counts = {"passed": 0, "failed": 0, "no_evidence": 0, "warning": 0}
+    deliverables = []
+    for name in sorted({result.deliverable for result in results}):
+        declared = shop.catalog.deliverables[name]
+        rows = []
+        for result in (each for each in results if each.deliverable == name):
+            shown = result.status if result.status == "passed" or result.severity == "critical" else "warning"
+            counts[shown] += 1
+            rows.append(result.to_json() | {"history": history.get(result.gate, []), "evidence": f"metering/{period[:7]}.html"})
+        deliverables.append({"name": name, "title": declared.title, "about": declared.about, "gates": rows})
+    return {
+        "title": "Gate scoreboard",
+        "period": period[:7],
+        "as_of": as_of,
+        "code": code[:12],
+        "verdict": verdict(results),
+        "counts": counts,
+        "deliverables": deliverables,
+    }
+
+
+def verdict(results: Sequence["GateResult"]) -> str:
+    """'passed' when there are gates and every critical one passed; else 'failed'."""
+    critical = [result for result in results if result.severity == "critical"]
+    return "passed" if critical and all(result.status == "passed" for result in critical) else "failed"

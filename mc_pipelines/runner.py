@@ -1,0 +1,201 @@
+"""Materialise a declared table: pin its inputs, find the stale windows, rebuild just those in one commit a chunk.
+
+Stale is derived: a window's recipe is a digest of what computes it and of its input windows' recipes; where the lake holds another
+recipe, or none, the window is rebuilt. Orchestration (Dagster, the command line) only calls `materialise`.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.catalog import Catalog, Model, Scope, read_catalog
+from mc_pipelines.engine import connect
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+from mc_pipelines.lake import WHOLE, Draft, Lake, Written
+
+if TYPE_CHECKING:
+    import duckdb
+
+CHUNK_WINDOWS = 31
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every computation needs: the home, what is declared, the lake, and the run that asks."""
+
+    home: Home
+    catalog: Catalog
+    lake: Lake
+    run_id: str = ""
+
+    @classmethod
+    def open(cls, home: Home, run_id: str = "") -> "Workshop":
+        return cls(home, read_catalog(home), Lake(str(home.lake)), run_id)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One attempt at some windows of one table; `con` already has a view for every input at its pinned version."""
+
+    shop: Workshop
+    con: "duckdb.DuckDBPyConnection"
+    model: Model
+    windows: tuple[str, ...]
+
+    @property
+    def params(self) -> dict[str, str]:
+        """`$first` and `$last` (inclusive) window keys, as text; a model casts them."""
+        return {"first": self.windows[0], "last": self.windows[-1]}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a materialisation did: the windows rebuilt, their rows, and the table's version (None: it does not exist)."""
+
+    table: str
+    rebuilt: tuple[str, ...]
+    rows: int
+    version: int | None
+    by_window: Mapping[str, int] = field(default_factory=dict)
+
+
+def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,)) -> Outcome:
+    """Rebuild the stale ones among `windows` (sorted keys), and every other stale window that late data touched.
+
+    Windows are done in chunks of at most 31, one commit each, so that a killed run goes on where it stopped.
+    """
+    wanted = (WHOLE,) if model.header.window is None else tuple(sorted(set(windows) | set(_touched_windows(shop, model))))
+    rebuilt: list[str] = []
+    version = shop.lake.version(model.key)
+    for start in range(0, len(wanted), CHUNK_WINDOWS):
+        chunk = wanted[start : start + CHUNK_WINDOWS]
+        attempt = _Attempt(shop, model, chunk)
+        written = shop.lake.replace(model.key, model.header.window, attempt, shop.run_id)
+        if written is not None:
+            version = written
+            rebuilt += attempt.stale
+    by_window = _rows(shop, model, rebuilt)
+    return Outcome(model.key, tuple(rebuilt), sum(by_window.values()), version, by_window)
+
+
+@dataclass
+class _Attempt:
+    """Draft the stale windows of one chunk from the inputs as they are now."""
+
+    shop: Workshop
+    model: Model
+    windows: tuple[str, ...]
+    stale: list[str] = field(default_factory=list)
+
+    def __call__(self) -> Draft | None:
+        con = connect()
+        pins = {dep: self.shop.lake.windows(dep) for dep in self.model.deps}
+        touched = {dep: _touch_digests(self.shop, dep) for dep, scope in self.model.header.scope.items() if scope == "touched"}
+        recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in self.windows}
+        written = self.shop.lake.windows(self.model.key)
+        self.stale = [window for window in self.windows if window not in written or written[window].recipe != recipes[window]]
+        if not self.stale:
+            return None
+        inputs = {dep: self._bind(con, dep) for dep in self.model.deps}
+        work = Work(self.shop, con, self.model, tuple(self.stale))
+        relation = self.model.function(work) if self.model.sql is None else con.sql(self.model.sql, params=_used(self.model, work))
+        if self.model.header.window is not None:
+            kept = ", ".join(f"DATE '{window}'" for window in self.stale)
+            relation = relation.filter(f"{self.model.header.window} IN ({kept})")
+        return Draft(relation, {window: recipes[window] for window in self.stale}, inputs, sort=())
+
+    def _bind(self, con: "duckdb.DuckDBPyConnection", dep: str) -> int:
+        upstream = self.shop.catalog.owner_of(dep)
+        version = self.shop.lake.view(con, dep, where=_pruning(self.model.scope_of(dep, upstream), self.model, upstream, dep, self.stale))
+        if version is None:
+            raise MissionError(f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order.")
+        return version
+
+
+def _used(model: Model, work: Work) -> dict[str, str]:
+    """Only the parameters that the SQL names: DuckDB rejects the others."""
+    unknown = model.params - work.params.keys()
+    if unknown:
+        raise MissionError(f"{model.path}: unknown parameter(s) {sorted(unknown)}; there are {sorted(work.params)}.")
+    return {name: value for name, value in work.params.items() if name in model.params}
+
+
+def recipe(
+    shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping[str, Written]], touched: Mapping[str, Mapping[str, str]]
+) -> str:
+    """sha256 hex of what one window is made of: the table's own recipe, its outside inputs, the recipes of its input windows."""
+    parts = [model.recipe, window]
+    if model.sql is None:
+        fingerprint = getattr(import_module(str(model.header.compute).rpartition(".")[0]), "fingerprint", None)
+        if fingerprint is not None:
+            parts.append(fingerprint(shop, model, window))
+    for dep in model.deps:
+        upstream = shop.catalog.owner_of(dep)
+        scope = model.scope_of(dep, upstream)
+        if scope == "touched":
+            parts.append(f"{dep}:{touched[dep].get(window, '')}")
+        else:
+            parts += [f"{dep}:{key}:{pins[dep][key].recipe}" for key in sorted(pins[dep]) if _relevant(scope, key, window, model)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _relevant(scope: Scope, key: str, window: str, model: Model) -> bool:
+    length = len("2026-04") if model.header.every == "month" else len("2026-04-01")
+    if scope == "through":
+        return key[:length] <= window[:length]
+    return scope == "all" or key[:length] == window[:length]
+
+
+def _pruning(scope: Scope, model: Model, upstream: Model, dep: str, windows: Sequence[str]) -> str | None:
+    """Which files of an input can hold rows that matter, as a predicate on its window column."""
+    column = upstream.header.window
+    if column is None or scope == "all":
+        return None
+    if scope == "touched":
+        return f"local_day >= '{windows[0]}' and local_day <= '{windows[-1]}'" if dep.endswith(".readings") else None
+    through = f"{column} <= '{windows[-1] if upstream.header.every == model.header.every else _month_end(windows[-1])}'"
+    return through if scope == "through" else f"{column} >= '{windows[0]}' and {through}"
+
+
+def _month_end(window: str) -> str:
+    first = date.fromisoformat(window)
+    return ((first + timedelta(days=32)).replace(day=1) - timedelta(days=1)).isoformat()
+
+
+def _touch_digests(shop: Workshop, dep: str) -> dict[str, str]:
+    """Digest of everything that touched each local day, from the `touched` table beside `dep`."""
+    con = connect()
+    table = f"{dep.split('.')[0]}.touched"
+    if shop.lake.view(con, table) is None:
+        return {}
+    rows = con.sql(
+        f"SELECT CAST(local_day AS VARCHAR), md5(string_agg(CAST(landing_day AS VARCHAR) || digest, ',' ORDER BY landing_day, digest)) FROM {table} GROUP BY local_day"
+    ).fetchall()
+    return dict(rows)
+
+
+def _touched_windows(shop: Workshop, model: Model) -> Iterator[str]:
+    for dep, scope in model.header.scope.items():
+        if scope == "touched":
+            yield from _touch_digests(shop, dep)
+
+
+def _rows(shop: Workshop, model: Model, windows: Sequence[str]) -> dict[str, int]:
+    if not windows:
+        return {}
+    con = connect()
+    shop.lake.view(con, model.key)
+    column = model.header.window
+    if column is None:
+        return {WHOLE: _scalar(con, f"SELECT count(*) FROM {model.key}")}
+    keys = ", ".join(f"DATE '{window}'" for window in windows)
+    rows: Any = con.sql(f"SELECT CAST({column} AS VARCHAR), count(*) FROM {model.key} WHERE {column} IN ({keys}) GROUP BY 1").fetchall()
+    return {window: 0 for window in windows} | dict(rows)
+
+
+def _scalar(con: "duckdb.DuckDBPyConnection", query: str) -> int:
+    return int(con.sql(query).fetchall()[0][0])

@@ -1,0 +1,350 @@
+"""Ed25519 keys and DSSE envelopes: who signs, over which bytes, and whose signature counts.
+
+What a signed statement says belongs to bundle.py and journal.py, what makes a bundle acceptable to verify.py.
+DSSE: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from mc_pipelines.canonical import canonical, instant, parse, parse_instant
+from mc_pipelines.errors import MissionError
+
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+TRUSTED_TYPE = "application/vnd.mc-pipelines.trusted-keys+json"
+DEVELOPMENT = "development"  # the role of a key that nobody vouches for
+MAX_SIGNATURES = 16
+
+
+class SignatureError(MissionError):
+    """An envelope that is malformed, or that too few trusted keys have signed."""
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A public key, what it may sign (no roles: anything), and from when (inclusive) until when (exclusive); None is unbounded."""
+
+    public: Ed25519PublicKey
+    roles: frozenset[str] = frozenset()
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    @property
+    def keyid(self) -> str:
+        return keyid(self.public)
+
+    def reason_against(self, signed_at: datetime, role: str | None) -> str | None:
+        """Why this key may not have signed then and for that role; None where it may."""
+        if self.valid_from is not None and signed_at < self.valid_from:
+            return f"key {self.keyid[:16]} is valid from {instant(self.valid_from)}, signed at {instant(signed_at)}"
+        if self.valid_until is not None and signed_at >= self.valid_until:
+            return f"key {self.keyid[:16]} was valid before {instant(self.valid_until)}, signed at {instant(signed_at)}"
+        if role is not None and self.roles and role not in self.roles:
+            return f"key {self.keyid[:16]} has no role {role!r}, only {', '.join(sorted(self.roles))}"
+        return None
+
+
+@dataclass(frozen=True)
+class TrustedKeys:
+    """The keys whose signatures count. One public key may stand here more than once, with other roles or dates; it still counts once."""
+
+    keys: tuple[TrustedKey, ...]
+
+    @classmethod
+    def load(cls, path: Path, root: "TrustedKeys | None" = None) -> "TrustedKeys":
+        """Read a trusted-keys file, plain or as a DSSE envelope, which must then be signed by `root`. MissionError names the fault."""
+        try:
+            return cls.read(parse(path.read_bytes(), limit=1 << 20), root)
+        except (OSError, ValueError, SignatureError) as error:
+            raise MissionError(f"{path}: {error}; it should be a trusted-keys file as docs/evidence.md shows it") from error
+
+    @classmethod
+    def read(cls, document: Any, root: "TrustedKeys | None" = None) -> "TrustedKeys":
+        """The keys of a parsed document. A signed one needs a valid signature of `root`; where no root is given only its form is read."""
+        if isinstance(document, dict) and "payloadType" in document:
+            payload = envelope_payload(document, TRUSTED_TYPE)
+            inner = parse(payload, limit=1 << 20)
+            if root is not None:
+                signed_at = inner.get("signedAt") if isinstance(inner, dict) else None
+                verify_envelope(document, root, 1, parse_instant(str(signed_at)), payload_type=TRUSTED_TYPE)
+            document = inner
+        elif root is not None:
+            raise ValueError("the file is not signed, but a root to verify it with was given")
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list) or not document["keys"]:
+            raise ValueError("no list 'keys' with at least one key")
+        return cls(tuple(_trusted_key(entry, number) for number, entry in enumerate(document["keys"], 1)))
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form that `read` takes."""
+        return {
+            "keys": [
+                {
+                    "public": public_pem(key.public),
+                    "roles": sorted(key.roles),
+                    "valid_from": key.valid_from and instant(key.valid_from),
+                    "valid_until": key.valid_until and instant(key.valid_until),
+                }
+                for key in self.keys
+            ]
+        }
+
+    def signed(self, signers: "Sequence[Signer]", signed_at: datetime) -> dict[str, Any]:
+        """The same as an envelope, signed by the keys that vouch for these."""
+        return sign(canonical(self.document() | {"signedAt": instant(signed_at)}), TRUSTED_TYPE, signers)
+
+
+def _trusted_key(entry: Any, number: int) -> TrustedKey:
+    allowed = {"public", "roles", "valid_from", "valid_until"}
+    if not isinstance(entry, dict) or not {"public"} <= set(entry) <= allowed:
+        raise ValueError(f"key {number}: expected an object with 'public' and at most {', '.join(sorted(allowed))}")
+    roles = entry.get("roles") or []
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise ValueError(f"key {number}: 'roles' is a list of names, not {roles!r}")
+    dates = [parse_instant(str(entry[name])) if entry.get(name) is not None else None for name in ("valid_from", "valid_until")]
+    if dates[0] and dates[1] and dates[0] >= dates[1]:
+        raise ValueError(f"key {number}: valid_from {entry['valid_from']} is not before valid_until {entry['valid_until']}")
+    return TrustedKey(read_public(str(entry["public"]).encode(), f"key {number}"), frozenset(roles), dates[0], dates[1])
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A private key ready to sign. `known` are the keys this installation trusts, its own included."""
+
+    private: Ed25519PrivateKey
+    development: bool
+    known: TrustedKeys
+
+    @property
+    def public(self) -> Ed25519PublicKey:
+        return self.private.public_key()
+
+    @property
+    def keyid(self) -> str:
+        return keyid(self.public)
+
+    def trusted(self) -> TrustedKeys:
+        """This key alone, as a trusted-keys list."""
+        return TrustedKeys((TrustedKey(self.public, frozenset({DEVELOPMENT} if self.development else ())),))
+
+
+def keyid(public: Ed25519PublicKey) -> str:
+    """sha256 (hex) of the DER SubjectPublicKeyInfo: `openssl pkey -pubin -outform DER | sha256sum`."""
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def public_pem(public: Ed25519PublicKey) -> str:
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def read_public(pem: bytes, name: str) -> Ed25519PublicKey:
+    """The key in a PEM (SubjectPublicKeyInfo). ValueError that begins with `name` for anything else."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{name}: no public key in PEM ({error})") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(f"{name}: {type(key).__name__} is no Ed25519 key")
+    return key
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def sign(payload: bytes, payload_type: str, signers: Sequence[Signer]) -> dict[str, Any]:
+    """A DSSE envelope over `payload`, one signature a signer, in the order of their key ids."""
+    if not signers:
+        raise ValueError("an envelope needs at least one signer")
+    message = pae(payload_type, payload)
+    ordered = sorted({one.keyid: one for one in signers}.items())
+    signatures = [{"keyid": name, "sig": base64.b64encode(one.private.sign(message)).decode()} for name, one in ordered]
+    return {"payload": base64.b64encode(payload).decode(), "payloadType": payload_type, "signatures": signatures}
+
+
+def sign_statement(statement: Mapping[str, Any], signers: Sequence[Signer]) -> dict[str, Any]:
+    """A DSSE envelope over an in-toto Statement, written in canonical JSON."""
+    return sign(canonical(statement), STATEMENT_TYPE, signers)
+
+
+def _decode(text: Any, name: str) -> bytes:
+    """Standard base64 in its one spelling: a second spelling of the same bytes could change a file without changing what it says."""
+    if isinstance(text, str) and text.isascii():
+        try:
+            data = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            data = b""
+        if base64.b64encode(data).decode() == text:
+            return data
+    raise SignatureError(f"envelope: {name} is not standard base64")
+
+
+def envelope_payload(envelope: Any, payload_type: str) -> bytes:
+    """The payload of a well-formed envelope of that type; nothing is said about its signatures. SignatureError where it is malformed."""
+    if not isinstance(envelope, Mapping) or set(envelope) != {"payload", "payloadType", "signatures"}:
+        raise SignatureError("envelope: expected exactly payload, payloadType and signatures")
+    if envelope["payloadType"] != payload_type:
+        raise SignatureError(f"envelope: payloadType is {str(envelope['payloadType'])[:100]!r}, expected {payload_type!r}")
+    signatures = envelope["signatures"]
+    if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
+        raise SignatureError(f"envelope: expected 1 to {MAX_SIGNATURES} signatures")
+    for number, signature in enumerate(signatures, 1):
+        if not isinstance(signature, Mapping) or set(signature) != {"keyid", "sig"} or not isinstance(signature["keyid"], str):
+            raise SignatureError(f"envelope: signature {number} should have exactly keyid and sig")
+    return _decode(envelope["payload"], "payload")
+
+
+def verify_envelope(
+    envelope: Any,
+    trusted: TrustedKeys,
+    threshold: int,
+    signed_at: datetime,
+    *,
+    role: str | None = None,
+    payload_type: str = STATEMENT_TYPE,
+) -> tuple[TrustedKey, ...]:
+    """The trusted keys, each public key once, that have signed the envelope and were allowed to at `signed_at` (aware).
+
+    A key id is a hint only: what counts is the public key under which a signature verifies, so one key under two ids is one.
+    SignatureError, with every reason, where fewer than `threshold` of them did.
+    """
+    if threshold < 1:
+        raise ValueError(f"a threshold of {threshold} would accept what nobody signed")
+    message = pae(payload_type, envelope_payload(envelope, payload_type))
+    accepted: dict[str, TrustedKey] = {}
+    reasons = []
+    for signature in envelope["signatures"]:
+        name, data = signature["keyid"], _decode(signature["sig"], "sig")
+        makers = [key for key in trusted.keys if _verifies(key.public, data, message)]
+        if not makers:
+            known = any(key.keyid == name for key in trusted.keys)
+            reasons.append(f"signature of key {name[:16]!r} " + ("does not verify" if known else "is by no trusted key"))
+        against = [key.reason_against(signed_at, role) for key in makers]
+        if makers and None in against:
+            maker = makers[against.index(None)]
+            accepted[maker.keyid] = maker
+        else:
+            reasons += [reason for reason in against if reason]
+    if len(accepted) < threshold:
+        detail = "; ".join(reasons) or "no other signature"
+        raise SignatureError(f"envelope: {len(accepted)} of {threshold} needed trusted keys have signed: {detail}")
+    return tuple(accepted[name] for name in sorted(accepted))
+
+
+def _verifies(public: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    try:
+        public.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def signer(keys_dir: Path) -> Signer:
+    """The key that signs on this machine: MISSION_SIGNING_KEY (the path of a file, or the PEM itself), else a development key.
+
+    A key file must have mode 0600. The development key is made once, on first use, in `keys_dir` (made with mode 0700). The public half of
+    whatever signs is left there as `<first 16 of its keyid>.pub.pem`, so that evidence still verifies after another key has taken over.
+    """
+    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = keys_dir / "development.pem"
+    given = os.environ.get("MISSION_SIGNING_KEY", "")
+    if given.lstrip().startswith("-----BEGIN"):
+        private = _private(given.encode(), "MISSION_SIGNING_KEY")
+    elif given:
+        path = Path(given).expanduser()
+        private = _private(_read_secret(path), str(path))
+    else:
+        if not made.exists():
+            _make_development_key(made)
+        private = _private(_read_secret(made), str(made))
+    public = private.public_key()
+    shown = keys_dir / f"{keyid(public)[:16]}.pub.pem"
+    if not shown.exists():
+        create(shown, public_pem(public).encode(), mode=0o644)
+    development = not given or (made.exists() and keyid(_private(_read_secret(made), str(made)).public_key()) == keyid(public))
+    known = known_keys(keys_dir)
+    own = TrustedKey(public, frozenset({DEVELOPMENT} if development else ()))
+    return Signer(private, development, known or TrustedKeys((own,)))
+
+
+def known_keys(keys_dir: Path) -> TrustedKeys | None:
+    """What this installation trusts: `trusted-keys.json` where somebody has written one, else every `*.pub.pem` beside it; None without."""
+    declared = keys_dir / "trusted-keys.json"
+    if declared.exists():
+        return TrustedKeys.load(declared)
+    try:
+        return TrustedKeys(tuple(TrustedKey(read_public(path.read_bytes(), str(path))) for path in sorted(keys_dir.glob("*.pub.pem")))) or None
+    except ValueError as error:
+        raise MissionError(f"{error}; remove it, or put the public key back") from error
+
+
+def _private(pem: bytes, name: str) -> Ed25519PrivateKey:
+    load = serialization.load_ssh_private_key if b"OPENSSH" in pem[:64] else serialization.load_pem_private_key
+    try:
+        key = load(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise MissionError(f"{name}: no readable private key without passphrase; make one with `openssl genpkey -algorithm ed25519`") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise MissionError(f"{name}: {type(key).__name__} is no Ed25519 key; make one with `openssl genpkey -algorithm ed25519`")
+    return key
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != 0o600:
+                mode = stat.S_IMODE(found.st_mode)
+                raise MissionError(f"{path}: a private key must be a file of mode 0600, this has {mode:04o}; run `chmod 600 {path}`")
+            return file.read(1 << 16)
+    except OSError as error:
+        raise MissionError(f"{path}: {error.strerror}; MISSION_SIGNING_KEY names the file of a private key, or holds its PEM") from error
+
+
+def _make_development_key(path: Path) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    create(path, pem, mode=0o600)
+
+
+def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
+    """Make the file, whole and on disk, or leave the one that is there: false where somebody was first. Never a part of it, whenever killed."""
+    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        return False
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def sync_folder(path: Path) -> None:
+    """Names of files are on disk only once their folder is."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

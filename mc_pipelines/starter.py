@@ -1,0 +1,36 @@
+"""A new home to start from: folders and reference files with one example each. Never overwrites."""
+
+from pathlib import Path
+
+FILES = {
+    "reference/calendar.yaml": "# First and last day for which partitions, local days and billing periods exist.\nstart: 2026-01-01\nend: 2027-12-31\n",
+    "reference/tenants.yaml": (
+        "tenants:\n"
+        "  - {tenant_id: acme, name: Acme, zone: Europe/Berlin, currency: EUR, plan: standard, grace_days: 2,\n"
+        "     stages: [{product: api, stage: ga, from: 2026-01-01T00:00:00Z}]}\n"
+    ),
+    "reference/meters.yaml": "meters:\n  - {meter: api_requests, type: http.request, aggregation: count, unit: request, floor: 1}\n",
+    "reference/explained.yaml": "explained: []\n",
+    "reference/conflicts.yaml": "conflicts: []\n",
+    "reference/sources.yaml": (
+        "sources:\n"
+        "  usage_events: {about: Usage events of the product, owner: 'team:product-ops', start: 2026-01-01}\n"
+        "  gateway_log: {about: The gateway's own log, owner: 'team:sre', start: 2026-01-01, counts_repeats: false,\n"
+        "                counts_repeats_why: The gateway writes one line a request.}\n"
+    ),
+}
+
+
+def write_home(directory: Path) -> list[str]:
+    """Make the folders and the files that are absent; returns a line for each."""
+    lines = []
+    for folder in ("landing/usage_events", "landing/gateway_log", "reference"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in FILES.items():
+        target = directory / name
+        if target.exists():
+            lines.append(f"kept   {name}")
+        else:
+            target.write_text(text, encoding="utf-8")
+            lines.append(f"wrote  {name}")
+    return lines
