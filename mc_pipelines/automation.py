@@ -38,7 +38,11 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
 
 def record_days(home: Home, table: str, windows: Sequence[str], status: str, run_id: str, reason: str) -> None:
     """Append one row per window to `ops.day_status`: a range run keeps the fate of each of its days."""
-    append(home, "ops.day_status", [{"day": window, "asset": table, "status": status, "run_id": run_id, "reason": reason[:500]} for window in windows])
+    append(
+        home,
+        "ops.day_status",
+        [{"day": window, "asset": table, "status": status, "run_id": run_id, "reason": reason[:500]} for window in windows],
+    )
 
 
 def failed_days(home: Home) -> list[str]:
@@ -58,7 +62,8 @@ def _added(lake: Lake, version: int) -> list[dict[str, str]]:
     import pyarrow.parquet as pq
 
     now, before = lake.open("ops.day_status", version), lake.open("ops.day_status", version - 1)
-    assert now is not None and before is not None
+    assert now is not None
+    assert before is not None
     fresh = set(now.file_uris()) - set(before.file_uris())
     return [row for uri in sorted(fresh) for row in pq.read_table(uri).to_pylist()]
 
@@ -77,14 +82,26 @@ def notify(home: Home, kind: str, run_id: str, title: str, body: str) -> None:
 def schedules() -> list[dg.ScheduleDefinition]:
     """Daily at 12:15 UTC for the day before, and the month end after the usual grace."""
 
-    @dg.schedule(name="daily", cron_schedule=DAILY_CRON, job_name="daily", execution_timezone="UTC", description="The landing day that is over everywhere.")
+    @dg.schedule(
+        name="daily",
+        cron_schedule=DAILY_CRON,
+        job_name="daily",
+        execution_timezone="UTC",
+        description="The landing day that is over everywhere.",
+    )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         from datetime import timedelta
 
         day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
         return dg.RunRequest(run_key=day, partition_key=day)
 
-    @dg.schedule(name="month_end", cron_schedule=MONTH_END_CRON, job_name="month_end", execution_timezone="UTC", description="The close of the month before.")
+    @dg.schedule(
+        name="month_end",
+        cron_schedule=MONTH_END_CRON,
+        job_name="month_end",
+        execution_timezone="UTC",
+        description="The close of the month before.",
+    )
     def month_end(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         from datetime import timedelta
 
@@ -111,7 +128,12 @@ def new_days(before: dict[str, int], now: dict[str, int], settled: dict[str, int
 def sensors(home: Home) -> list[dg.SensorDefinition]:
     """New landing files; failed runs; failed checks of green runs."""
 
-    @dg.sensor(name="landing", job_name="daily", minimum_interval_seconds=60, description="Runs the day of every file that has landed and stopped growing.")
+    @dg.sensor(
+        name="landing",
+        job_name="daily",
+        minimum_interval_seconds=60,
+        description="Runs the day of every file that has landed and stopped growing.",
+    )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         state = json.loads(context.cursor or "{}")
         seen, looked = state.get("seen", {}), state.get("looked", {})
@@ -119,15 +141,27 @@ def sensors(home: Home) -> list[dg.SensorDefinition]:
         days = new_days(seen, now, looked)
         done = {name: size for name, size in now.items() if looked.get(name) == size}
         cursor = json.dumps({"seen": seen | done, "looked": now})
-        events = [dg.AssetMaterialization(["files", name.split("/")[0]], metadata={"file": name, "bytes": size}) for name, size in done.items() if seen.get(name) != size]
+        events = [
+            dg.AssetMaterialization(["files", name.split("/")[0]], metadata={"file": name, "bytes": size})
+            for name, size in done.items()
+            if seen.get(name) != size
+        ]
         requests = [dg.RunRequest(run_key=f"{day}:{hashlib.sha256(cursor.encode()).hexdigest()[:16]}", partition_key=day) for day in days]
         return dg.SensorResult(run_requests=requests, cursor=cursor, asset_events=events[:FILE_STATES])
 
     @dg.run_failure_sensor(name="failed_runs", description="A failed run becomes a notification.")
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
-        notify(home, "run_failed", context.dagster_run.run_id, f"Run failed: {context.dagster_run.job_name}", str(context.failure_event.message))
+        notify(
+            home,
+            "run_failed",
+            context.dagster_run.run_id,
+            f"Run failed: {context.dagster_run.job_name}",
+            str(context.failure_event.message),
+        )
 
-    @dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, name="failed_checks", description="A green run with failed checks becomes a notification.")
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS, name="failed_checks", description="A green run with failed checks becomes a notification."
+    )
     def failed_checks(context: dg.RunStatusSensorContext) -> None:
         names = sorted(set(_failed(context)))
         if names:

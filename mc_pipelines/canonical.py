@@ -73,8 +73,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def rows_digest(columns: Sequence[str], rows: Iterable[Sequence[Any]], grain: Sequence[str]) -> str:
-    """sha256 (hex) of a table: one canonical JSON array a row in column order, each ended by a newline, rows in the order of their grain.
+def rows_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], grain: Sequence[str]) -> bytes:
+    """A table in canonical form: one canonical JSON array a row in column order, each ended by a newline, rows in the order of their grain.
 
     That order is the byte order of the grain columns' own canonical JSON array, so it depends on no engine's collation.
     ValueError where a row's length is wrong, two rows share a grain, or a column mixes decimal scales (then it has no fixed scale).
@@ -96,7 +96,12 @@ def rows_digest(columns: Sequence[str], rows: Iterable[Sequence[Any]], grain: Se
         if key in lines:
             raise ValueError(f"two rows share the grain ({', '.join(grain)}) = {key.decode()}")
         lines[key] = canonical(list(row)) + b"\n"
-    return sha256(b"".join(lines[key] for key in sorted(lines)))
+    return b"".join(lines[key] for key in sorted(lines))
+
+
+def rows_digest(columns: Sequence[str], rows: Iterable[Sequence[Any]], grain: Sequence[str]) -> str:
+    """sha256 (hex) of `rows_bytes`: the same for two lakes that hold the same rows."""
+    return sha256(rows_bytes(columns, rows, grain))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

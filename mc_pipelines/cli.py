@@ -70,7 +70,11 @@ def demo(fault: str | None, as_json: bool) -> None:
         _print_gates(done)
         click.echo(f"scoreboard  {home.site / 'index.html'}")
         click.echo(f"bundle      {done.bundle}")
-        click.echo("nothing new: no table version, no bundle, no page byte changed" if unchanged else f"attempt     {done.edition} of {done.period}")
+        click.echo(
+            "nothing new: no table version, no bundle, no page byte changed"
+            if unchanged
+            else f"attempt     {done.edition} of {done.period}"
+        )
         click.echo(f"elapsed     {monotonic() - began:.1f} s")
         click.echo(f"verdict     {done.verdict}")
     else:
@@ -91,7 +95,11 @@ def _run(home: Home, job: str, windows: list[str]) -> None:
     say(f"{job}: {windows[0]}..{windows[-1]}")
     ran = run_job(home, job, windows, say)
     if not ran.ok:
-        raise MissionError(f"run {ran.run_id} of {job} failed:\n" + "\n".join(ran.problems) + "\nThe last good state stands. Mend the cause and run the same command again.")
+        raise MissionError(
+            f"run {ran.run_id} of {job} failed:\n"
+            + "\n".join(ran.problems)
+            + "\nThe last good state stands. Mend the cause and run the same command again."
+        )
 
 
 def _close(home: Home, month: str) -> "Attempt":
@@ -105,13 +113,19 @@ def _close(home: Home, month: str) -> "Attempt":
     done = attempt(home, month)
     after = _pages(home)
     fresh = before.get("bundle") != str(done.bundle)
-    return replace(done, fresh=fresh, pages=[home.site / name for name, digest in after.items() if name != "bundle" and before.get(name) != digest])
+    return replace(
+        done, fresh=fresh, pages=[home.site / name for name, digest in after.items() if name != "bundle" and before.get(name) != digest]
+    )
 
 
 def _pages(home: Home) -> dict[str, str]:
     from hashlib import sha256
 
-    pages = {path.relative_to(home.site).as_posix(): sha256(path.read_bytes()).hexdigest() for path in sorted(home.site.rglob("*")) if path.is_file()}
+    pages = {
+        path.relative_to(home.site).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(home.site.rglob("*"))
+        if path.is_file()
+    }
     bundles = sorted(home.evidence.glob("*/*/*/*/*/bagit.txt"))
     return pages | ({"bundle": str(bundles[-1].parent)} if bundles else {})
 
@@ -124,7 +138,11 @@ def _print_gates(done: "Attempt") -> None:
     for result in done.results:
         style = {"passed": "green", "failed": "red", "no_evidence": "yellow"}[result.status]
         table.add_row(
-            result.gate, result.value or "-", f"{result.bound} {result.threshold}", f"[{style}]{result.status}[/]", "" if result.status == "passed" else _plain(result.reason)
+            result.gate,
+            result.value or "-",
+            f"{result.bound} {result.threshold}",
+            f"[{style}]{result.status}[/]",
+            "" if result.status == "passed" else _plain(result.reason),
         )
     Console(soft_wrap=False).print(table)
     for result in done.results:
@@ -232,7 +250,9 @@ def _last_closed(home: Home) -> str:
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--trusted", type=click.Path(path_type=Path), help="File of trusted public keys; without it the bundle can only attest itself.")
+@click.option(
+    "--trusted", type=click.Path(path_type=Path), help="File of trusted public keys; without it the bundle can only attest itself."
+)
 @click.option("--threshold", default=1, show_default=True, help="Distinct trusted keys that must have signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def verify(bundle: Path, trusted: Path | None, threshold: int, as_json: bool) -> None:
@@ -342,4 +362,6 @@ def ui(port: int, host: str) -> None:
 
     with instance(Home.find()):
         click.echo(f"http://{host}:{port}")
-        os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-p", str(port), "-h", host])
+        os.execv(
+            sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-p", str(port), "-h", host]
+        )

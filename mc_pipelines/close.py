@@ -4,12 +4,11 @@ The gates are evaluated here again, by whoever signs; what a check in the UI sai
 The journal entry that names the bundle is the commit point. Approval, lock and publication are not decided here.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
 from mc_pipelines.catalog import Model
@@ -20,6 +19,9 @@ from mc_pipelines.faults import reach
 from mc_pipelines.gates import Gate, GateResult, read_gates
 from mc_pipelines.home import Home
 from mc_pipelines.runner import Workshop
+
+if TYPE_CHECKING:
+    from mc_pipelines.journal import Entry, Journal
 
 FOLDER = "finance/metering/close"
 DELIVERABLE = "metering"
@@ -61,11 +63,15 @@ def month_models(shop: Workshop) -> list[Model]:
 
 def pinned(shop: Workshop) -> dict[str, int]:
     """The newest version of every table a close reads; MissionError names what was never built."""
-    names = sorted({also for model in shop.catalog.models.values() for also in (model.key, *model.header.also) if not model.key.startswith("ops.")})
+    names = sorted(
+        {also for model in shop.catalog.models.values() for also in (model.key, *model.header.also) if not model.key.startswith("ops.")}
+    )
     pins = {name: shop.lake.version(name) for name in names}
     absent = [name for name, version in pins.items() if version is None]
     if absent:
-        raise MissionError(f"not built yet: {', '.join(absent)}. Run `mission run FIRST..LAST` over the month's landing days, then close again.")
+        raise MissionError(
+            f"not built yet: {', '.join(absent)}. Run `mission run FIRST..LAST` over the month's landing days, then close again."
+        )
     return {name: version for name, version in pins.items() if version is not None}
 
 
@@ -83,7 +89,9 @@ def as_of_instant(shop: Workshop, period: str, pins: Mapping[str, int]) -> str:
     """The cut-off of the month's last tenant: the instant that the close speaks for, from reference data and not from a clock."""
     con = connect()
     shop.lake.view(con, "reference.periods", pins["reference.periods"])
-    row = con.sql("SELECT max(cutoff_day) FROM reference.periods WHERE period = CAST($period AS DATE)", params={"period": period}).fetchall()[0]
+    row = con.sql(
+        "SELECT max(cutoff_day) FROM reference.periods WHERE period = CAST($period AS DATE)", params={"period": period}
+    ).fetchall()[0]
     if row[0] is None:
         raise MissionError(f"{period[:7]} lies outside the calendar. Extend start or end in reference/calendar.yaml.")
     return f"{row[0].isoformat()}T23:59:59.999999Z"
@@ -91,7 +99,7 @@ def as_of_instant(shop: Workshop, period: str, pins: Mapping[str, int]) -> str:
 
 def result_files(shop: Workshop, period: str, pins: Mapping[str, int], results: Sequence[GateResult], as_of: str) -> dict[str, bytes]:
     """The payload of the bundle: canonical rows of every month mart, the gates and the report. The same rows give the same bytes."""
-    from mc_pipelines.canonical import canonical_json, rows_bytes
+    from mc_pipelines.canonical import canonical, rows_bytes
 
     con = connect()
     models = month_models(shop)
@@ -100,9 +108,11 @@ def result_files(shop: Workshop, period: str, pins: Mapping[str, int], results: 
     for model in models:
         relation = con.sql(f"FROM {model.key}")
         files[f"tables/{model.key}.jsonl"] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
-        files[f"schemas/{model.key}.json"] = canonical_json({"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)})
-    files["gates.json"] = canonical_json([result.to_json() for result in results])
-    files["metering.json"] = canonical_json(report.metering_report(con, period, as_of, variance_limit(results)))
+        files[f"schemas/{model.key}.json"] = canonical(
+            {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
+        )
+    files["gates.json"] = canonical([result.to_json() for result in results])
+    files["metering.json"] = canonical(report.metering_report(con, period, as_of, variance_limit(results)))
     return files
 
 
@@ -112,7 +122,9 @@ def variance_limit(results: Sequence[GateResult]) -> str:
     return by_gate.get("metering_variance_tenants") or by_gate.get("metering_variance") or "0"
 
 
-def predicate(shop: Workshop, period: str, pins: Mapping[str, int], results: Sequence[GateResult], as_of: str, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def predicate(
+    shop: Workshop, period: str, pins: Mapping[str, int], results: Sequence[GateResult], as_of: str, earlier: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """How the numbers came to be: code, parameters, pinned inputs, landing files, SQL, gates, earlier attempts."""
     con = connect()
     for table in ("landing.usage_events", "landing.gateway_log"):
@@ -129,7 +141,9 @@ def predicate(shop: Workshop, period: str, pins: Mapping[str, int], results: Seq
         "code": {"version": code_version(), "digest": code_digest(shop.home)},
         "run_id": shop.run_id,
         "verdict": report.verdict(results),
-        "inputs": [{"name": name, "version": version, "digest": shop.lake.files_digest(name, version)} for name, version in sorted(pins.items())],
+        "inputs": [
+            {"name": name, "version": version, "digest": shop.lake.files_digest(name, version)} for name, version in sorted(pins.items())
+        ],
         "landing": landed,
         "models": {model.key: {"recipe": model.recipe, "sql": model.sql} for model in shop.catalog.ordered()},
         "gates": [result.to_json() for result in results],
@@ -143,9 +157,10 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
 
     Raises MissionError where a table is missing; a failed gate is no error but a signed verdict.
     """
-    from mc_pipelines.bundle import build
+    from mc_pipelines.bundle import build, payload_digest
+    from mc_pipelines.canonical import sha256
     from mc_pipelines.journal import Journal
-    from mc_pipelines.signing import signer_for
+    from mc_pipelines.signing import signer as signer_of
 
     period = month_key(month)
     shop = Workshop.open(home, run_id)
@@ -154,19 +169,18 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     progress("evaluating the gates")
     results = evaluate_month(shop, period, pins, gates_of(home, DELIVERABLE))
     files = result_files(shop, period, pins, results, as_of)
-    digest = hashlib.sha256("\n".join(f"{name} {hashlib.sha256(body).hexdigest()}" for name, body in sorted(files.items())).encode()).hexdigest()
-    signer = signer_for(home.keys)
+    signer = signer_of(home.keys)
     journal = Journal(home.journal, signer)
     earlier = attempts(journal, month)
-    standing = earlier[-1] if earlier and earlier[-1]["digest"] == digest else None
-    if standing is None:
-        edition = len(earlier) + 1
-        progress(f"signing attempt {edition}")
-        bundle = build(home.evidence / FOLDER / month, f"{edition:03d}-{digest[:12]}", files, predicate(shop, period, pins, results, as_of, earlier), signer)
+    digest = payload_digest({f"data/{name}": sha256(body) for name, body in files.items()})
+    fresh = not earlier or earlier[-1]["digest"] != digest
+    if fresh:
+        progress(f"signing attempt {len(earlier) + 1}")
+        name = f"{len(earlier) + 1:03d}-{digest[:12]}"
+        bundle = build(home.evidence / FOLDER / month, name, files, predicate(shop, period, pins, results, as_of, earlier), signer)
         reach("close.bundle_built")
         body = {
             "period": month,
-            "edition": edition,
             "verdict": report.verdict(results),
             "as_of": as_of,
             "digest": digest,
@@ -174,29 +188,34 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
             "failed": sorted(result.gate for result in results if result.status != "passed" and result.severity == "critical"),
             "values": {result.gate: result.value for result in results},
         }
-        entry = journal.append(ATTEMPT, body, lambda entries: _already(entries, month, digest))
+        journal.append(
+            ATTEMPT,
+            lambda entries: body | {"edition": len(_of_month(entries, month)) + 1},
+            lambda entries: _already(entries, month, digest),
+        )
         reach("close.journal_written")
-        standing = dict(entry.body)
-        fresh = True
-    else:
-        fresh = False
+    standing = attempts(journal, month)[-1]
     progress("building the site")
     pages = show(home, shop, period, as_of, results, journal)
     return Attempt(month, standing["edition"], standing["verdict"], results, home.evidence / standing["bundle"], digest, fresh, pages)
 
 
-def _already(entries: Sequence[Any], month: str, digest: str) -> Any:
+def _of_month(entries: "Sequence[Entry]", month: str) -> "list[Entry]":
+    return [entry for entry in entries if entry.kind == ATTEMPT and entry.body["period"] == month]
+
+
+def _already(entries: "Sequence[Entry]", month: str, digest: str) -> "Entry | None":
     """Somebody else's identical attempt, where it is the newest of the month."""
-    same_month = [entry for entry in entries if entry.kind == ATTEMPT and entry.body["period"] == month]
-    return same_month[-1] if same_month and same_month[-1].body["digest"] == digest else None
+    tried = _of_month(entries, month)
+    return tried[-1] if tried and tried[-1].body["digest"] == digest else None
 
 
-def attempts(journal: Any, month: str) -> list[dict[str, Any]]:
+def attempts(journal: "Journal", month: str) -> list[dict[str, Any]]:
     """The signed attempts at one month, oldest first."""
-    return [dict(entry.body) for entry in journal.entries() if entry.kind == ATTEMPT and entry.body["period"] == month]
+    return [dict(entry.body) for entry in _of_month(journal.entries(), month)]
 
 
-def show(home: Home, shop: Workshop, period: str, as_of: str, results: Sequence[GateResult], journal: Any) -> Sequence[Path]:
+def show(home: Home, shop: Workshop, period: str, as_of: str, results: Sequence[GateResult], journal: "Journal") -> Sequence[Path]:
     """Write scoreboard and metering report; returns the files whose bytes changed."""
     from mc_pipelines.site.build import build as build_site
 
@@ -214,5 +233,3 @@ def show(home: Home, shop: Workshop, period: str, as_of: str, results: Sequence[
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
     return build_site(home.site, board, report.metering_report(con, period, as_of, variance_limit(results)))
-
-

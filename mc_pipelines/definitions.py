@@ -29,7 +29,11 @@ warnings.filterwarnings("ignore", category=PreviewWarning, message=".*partitions
 def calendars(home: Home) -> dict[str, dg.PartitionsDefinition[str] | None]:
     """One start for every calendar: mixed starts split a range backfill into odd chunks."""
     start = read_calendar(home).start.replace(day=1).isoformat()
-    return {"day": dg.DailyPartitionsDefinition(start, timezone="UTC"), "month": dg.MonthlyPartitionsDefinition(start, timezone="UTC"), "once": None}
+    return {
+        "day": dg.DailyPartitionsDefinition(start, timezone="UTC"),
+        "month": dg.MonthlyPartitionsDefinition(start, timezone="UTC"),
+        "once": None,
+    }
 
 
 def key(table: str) -> dg.AssetKey:
@@ -52,14 +56,16 @@ def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | No
     return dg.AssetSpec(
         key(table),
         deps=upstream,
-        description=model.header.about if own else f"Written beside {model.key}: {'what landed, file by file' if table.startswith('landing') else 'rows refused, with reasons'}.",
+        description=model.header.about
+        if own
+        else f"Written beside {model.key}: {'what landed, file by file' if table.startswith('landing') else 'rows refused, with reasons'}.",
         group_name=model.deliverable,
         owners=[model.owner],
         kinds={"duckdb", "deltalake", "sql" if model.sql else "python"},
         partitions_def=partitions,
         metadata={
             "grain": ", ".join(model.header.grain),
-            "dagster/code_references": dg.CodeReferencesMetadataValue([dg.LocalFileCodeReference(str(model.path), 1)]),
+            "file": dg.MetadataValue.path(str(model.path)),
             **({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")} if model.sql and own else {}),
         },
         freshness_policy=_freshness(model),
@@ -78,7 +84,8 @@ def asset(home: Home, model: Model, partitions: dg.PartitionsDefinition[str] | N
     @dg.multi_asset(
         name=model.key.replace(".", "__"),
         specs=[spec(model, table, partitions) for table in tables],
-        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        # A month keeps the status of its checks only in a run of its own; days go by in one run.
+        backfill_policy=dg.BackfillPolicy.single_run() if model.header.every == "day" else None,
         pool=f"table_{model.key.replace('.', '_')}",
     )
     def build(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
@@ -101,7 +108,11 @@ def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequen
     """Late data made other days stale; they were rebuilt too, and the UI should know."""
     for window in outcome.rebuilt:
         if window not in windows:
-            context.log_event(dg.AssetMaterialization(key(model.key), partition=window, metadata={"dagster/row_count": outcome.by_window[window], "why": "late data"}))
+            context.log_event(
+                dg.AssetMaterialization(
+                    key(model.key), partition=window, metadata={"dagster/row_count": outcome.by_window[window], "why": "late data"}
+                )
+            )
             context.log.info(f"{model.key}: {window} rebuilt, because late data touched it")
 
 
@@ -122,15 +133,25 @@ def result_metadata(shop: Workshop, model: Model, table: str, outcome: Outcome) 
 def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetChecksDefinition:
     """The asset check of one gate. It does not block: the close signs its failure, and only approve and lock refuse."""
 
-    @dg.asset_check(asset=key(gate.table), name=gate.gate, description=gate.about, partitions_def=partitions, metadata={"owner": gate.owner, "runbook": gate.runbook or ""})
+    @dg.asset_check(
+        asset=key(gate.table),
+        name=gate.gate,
+        description=gate.about,
+        partitions_def=partitions,
+        metadata={"owner": gate.owner, "runbook": gate.runbook or ""},
+    )
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from mc_pipelines.close import evaluate_month, pinned
 
-        shop = Workshop.open(home, context.run_id)
+        shop = Workshop.open(home, context.op_execution_context.run_id)
         (result,) = evaluate_month(shop, context.partition_key, pinned(shop), [gate])
         rows = [dg.TableRecord({name: str(value) for name, value in row.items()}) for row in result.offending]
         metadata: dict[str, Any] = {"status": result.status, "reason": result.reason, "rows": result.rows}
-        metadata |= {name: float(value) for name, value in (("value", result.value), ("threshold", result.threshold)) if value is not None and _numeric(value)}
+        metadata |= {
+            name: float(value)
+            for name, value in (("value", result.value), ("threshold", result.threshold))
+            if value is not None and _numeric(value)
+        }
         if rows:
             metadata["offending"] = dg.MetadataValue.table(rows)
         severity = dg.AssetCheckSeverity.ERROR if result.severity == "critical" else dg.AssetCheckSeverity.WARN
@@ -186,18 +207,28 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     partitions = calendars(home)
     models = catalog.ordered()
     gates = gates_of(home, DELIVERABLE)
-    daily = dg.AssetSelection.assets(*[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)])
-    monthly = dg.AssetSelection.assets(*[key(model.key) for model in models if model.header.every == "month"], dg.AssetKey(["evidence", "metering_close"]))
+    daily = dg.AssetSelection.assets(
+        *[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)]
+    )
+    monthly = dg.AssetSelection.assets(
+        *[key(model.key) for model in models if model.header.every == "month"], dg.AssetKey(["evidence", "metering_close"])
+    )
     jobs = [
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
         dg.define_asset_job("month_end", monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
     ]
     files = [
-        dg.AssetSpec(["files", source], group_name="staging", description=f"Landed files of {source}, as the sensor saw them.", kinds={"file"})
+        dg.AssetSpec(
+            ["files", source], group_name="staging", description=f"Landed files of {source}, as the sensor saw them.", kinds={"file"}
+        )
         for source in sorted({model.key.partition(".")[2] for model in models if model.deliverable == "staging"})
     ]
     return dg.Definitions(
-        assets=[*files, *[asset(home, model, partitions[model.header.every]) for model in models], close_asset(home, gates, partitions["month"])],
+        assets=[
+            *files,
+            *[asset(home, model, partitions[model.header.every]) for model in models],
+            close_asset(home, gates, partitions["month"]),
+        ],
         asset_checks=[check(home, gate, partitions["month"]) for gate in gates],
         jobs=jobs,
         schedules=automation.schedules(),

@@ -14,7 +14,11 @@ def problems(home: Home) -> list[str]:
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
 
-    looks: list[Callable[[], object]] = [lambda: read_catalog(home), lambda: reference.read_sources(home), lambda: reference.read_calendar(home)]
+    looks: list[Callable[[], object]] = [
+        lambda: read_catalog(home),
+        lambda: reference.read_sources(home),
+        lambda: reference.read_calendar(home),
+    ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
     looks.append(lambda: [meter_select(meter) for meter in reference.read(home, "meters")])
     looks += [lambda path=path: load_contract(path) for path in home.declarations("checks/contracts", "*.odcs.yaml").values()]  # type: ignore[misc]  # bound by default value
@@ -37,7 +41,11 @@ def _unjudged(home: Home, found: list[str]) -> list[str]:
     catalog = read_catalog(home)
     known = {table for model in catalog.models.values() for table in (model.key, *model.header.also)}
     gates = [(path, gate) for path in home.declarations("checks", "*.yaml").values() for gate in read_gates(path)]
-    return [f"{path}: gate {gate.gate} judges {gate.table}, which no file under assets/ declares." for path, gate in gates if gate.table not in known]
+    return [
+        f"{path}: gate {gate.gate} judges {gate.table}, which no file under assets/ declares."
+        for path, gate in gates
+        if gate.table not in known
+    ]
 
 
 def replacements(home: Home) -> list[str]:

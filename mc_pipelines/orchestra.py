@@ -60,26 +60,31 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
     from mc_pipelines.definitions import build_defs
 
     defs = build_defs(home)
-    tags = {"dagster/asset_partition_range_start": windows[0], "dagster/asset_partition_range_end": windows[-1], "requested_by": os.environ.get("USER", "cli")}
+    tags = {
+        "dagster/asset_partition_range_start": windows[0],
+        "dagster/asset_partition_range_end": windows[-1],
+        "requested_by": os.environ.get("USER", "cli"),
+    }
     known = defs.resolve_job_def(job)
-    outside = [window for window in (windows[0], windows[-1]) if known.partitions_def and not known.partitions_def.has_partition_key(window)]
+    outside = [
+        window for window in (windows[0], windows[-1]) if known.partitions_def and not known.partitions_def.has_partition_key(window)
+    ]
     if outside:
         raise MissionError(f"{', '.join(outside)}: no such partition yet, or it lies before reference/calendar.yaml's start.")
     with instance(home) as opened:
         stop = _follow(opened, progress)
         result = known.execute_in_process(instance=opened, tags=tags, run_config=QUIET, raise_on_error=False)
         stop()
-        problems = [
-            str(event.event_specific_data.error.cause or event.event_specific_data.error) if event.event_specific_data else event.message or ""  # type: ignore[union-attr]  # a failure event has them
-            for event in result.all_events
-            if event.event_type in {DagsterEventType.STEP_FAILURE}
-        ]
-        return Ran(result.run_id, result.success, tuple(_cause(problem) for problem in problems))
+        problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
+        return Ran(result.run_id, result.success, tuple(problems))
 
 
-def _cause(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "Stack", "Traceback"))]
-    return lines[0] if lines else text
+def _problem(event: "dg.DagsterEvent") -> str:
+    """The message of what a step raised, without Dagster's wrapping and tracebacks."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else event.message or ""
 
 
 def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], None]:

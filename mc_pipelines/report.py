@@ -57,7 +57,9 @@ def _meters(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
     for row in records(con, "SELECT meter, day, quantity, events FROM metering.usage_meter_days ORDER BY meter, day"):
         days.setdefault(row.pop("meter"), []).append(row)
     declared = records(con, "SELECT meter, unit, aggregation FROM reference.meters ORDER BY meter")
-    return [row | {"total": totals[row["meter"]]["total"], "days": days.get(row["meter"], [])} for row in declared if row["meter"] in totals]
+    return [
+        row | {"total": totals[row["meter"]]["total"], "days": days.get(row["meter"], [])} for row in declared if row["meter"] in totals
+    ]
 
 
 def _top_tenants(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
@@ -83,10 +85,16 @@ def _share(part: Decimal, whole: Decimal) -> Decimal:
 def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
     source = records(con, "SELECT counts_repeats, counts_repeats_why FROM reference.sources WHERE source = 'gateway_log'")
     causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in records(con, "SELECT tenant_id, meter, cause, rows, quantity, sample FROM metering.variance_causes ORDER BY tenant_id, meter, cause"):
+    for row in records(
+        con, "SELECT tenant_id, meter, cause, rows, quantity, sample FROM metering.variance_causes ORDER BY tenant_id, meter, cause"
+    ):
         causes.setdefault((row.pop("tenant_id"), row.pop("meter")), []).append(row)
     pairs = []
-    for row in records(con, "SELECT variance.*, tenants.name FROM metering.variance AS variance JOIN reference.tenants AS tenants USING (tenant_id) ORDER BY tenant_id, meter"):
+    for row in records(
+        con,
+        "SELECT variance.*, tenants.name FROM metering.variance AS variance JOIN reference.tenants AS tenants USING (tenant_id) "
+        "ORDER BY tenant_id, meter",
+    ):
         explained = row["status"] == "explained"
         status = row["status"] if row["status"] != "judged" else "breach" if Decimal(row["variance_ratio"]) > Decimal(limit) else "within"
         pairs.append(
@@ -94,13 +102,18 @@ def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
             | {
                 "ratio": row["variance_ratio"],
                 "status": status,
-                "explanation": {key: row[f"explained_{name}"] for key, name in (("reason", "reason"), ("note", "note"), ("owner", "owner"), ("expires", "until"))}
+                "explanation": {
+                    key: row[f"explained_{name}"]
+                    for key, name in (("reason", "reason"), ("note", "note"), ("owner", "owner"), ("expires", "until"))
+                }
                 if explained
                 else None,
                 "causes": causes.get((row["tenant_id"], row["meter"]), []),
             }
         )
-    meters = records(con, "SELECT meter, metered, reference, absolute, net, variance_ratio AS ratio FROM metering.variance_meters ORDER BY meter")
+    meters = records(
+        con, "SELECT meter, metered, reference, absolute, net, variance_ratio AS ratio FROM metering.variance_meters ORDER BY meter"
+    )
     for row in meters:
         row["status"] = "unreferenced" if row["ratio"] is None else "breach" if Decimal(row["ratio"]) > Decimal(limit) else "within"
     return (source[0] if source else {"counts_repeats": False, "counts_repeats_why": ""}) | {"meters": meters, "pairs": pairs}
@@ -116,17 +129,27 @@ def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, l
         "meters": _meters(con),
         "top_tenants": _top_tenants(con),
         "variance": _variance(con, limit),
-        "causes": records(con, "SELECT cause, meter, CAST(sum(rows) AS BIGINT) AS rows, sum(quantity) AS quantity FROM metering.variance_causes GROUP BY ALL ORDER BY cause, meter"),
+        "causes": records(
+            con,
+            "SELECT cause, meter, CAST(sum(rows) AS BIGINT) AS rows, sum(quantity) AS quantity FROM metering.variance_causes "
+            "GROUP BY cause, meter ORDER BY cause, meter",
+        ),
         "quarantine": {
             "rows_in": rows_in,
             "accepted": accepted,
             "quarantined": quarantined,
             "share": text(_share(Decimal(quarantined), Decimal(rows_in))),
-            "reasons": records(con, "SELECT source, reason, rows, first_day, last_day, sample FROM metering.quarantine_reasons ORDER BY source, reason"),
+            "reasons": records(
+                con, "SELECT source, reason, rows, first_day, last_day, sample FROM metering.quarantine_reasons ORDER BY source, reason"
+            ),
         },
-        "conflicts": records(con, "SELECT tenant_id, source, id, kind, status FROM metering.conflicts ORDER BY kind, tenant_id, source, id"),
+        "conflicts": records(
+            con, "SELECT tenant_id, source, id, kind, status FROM metering.conflicts ORDER BY kind, tenant_id, source, id"
+        ),
         "late": records(con, "SELECT tenant_id, meter, landing_day, day, events, quantity FROM metering.late_events ORDER BY ALL"),
-        "landing": records(con, "SELECT source, day, files, rows_in, accepted, quarantined, status FROM metering.landing_days ORDER BY source, day"),
+        "landing": records(
+            con, "SELECT source, day, files, rows_in, accepted, quarantined, status FROM metering.landing_days ORDER BY source, day"
+        ),
     }
 
 

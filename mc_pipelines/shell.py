@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import click
+
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
@@ -26,15 +28,13 @@ def views(home: Home, pins: Mapping[str, int]) -> str:
 
 def write_views(home: Home) -> bool:
     """Write lake/views.sql in one step, if it differs; True where it was written."""
-    from os import replace
-
     target = home.lake / "views.sql"
     text = views(home, {})
     if target.exists() and target.read_text(encoding="utf-8") == text:
         return False
     temporary = target.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
-    replace(temporary, target)
+    temporary.replace(target)
     return True
 
 
@@ -52,7 +52,7 @@ def show_query(home: Home, query: str, pins: Mapping[str, int]) -> None:
 
 def open_shell(home: Home, pins: Mapping[str, int]) -> None:
     """Read queries from the terminal until an empty line or end of input."""
-    print("One query a line; an empty line ends. Tables:", ", ".join(Lake(str(home.lake)).tables()))
+    click.echo("One query a line; an empty line ends. Tables: " + ", ".join(Lake(str(home.lake)).tables()))
     while True:
         try:
             query = input("mission> ").strip()
@@ -63,4 +63,4 @@ def open_shell(home: Home, pins: Mapping[str, int]) -> None:
         try:
             show_query(home, query, pins)
         except MissionError as error:
-            print(error)
+            click.echo(error)

@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +20,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from mc_pipelines.canonical import canonical, instant, parse, parse_instant
+from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 TRUSTED_TYPE = "application/vnd.mc-pipelines.trusted-keys+json"
 DEVELOPMENT = "development"  # the role of a key that nobody vouches for
+DEVELOPMENT_PUBLIC = "development.pub.pem"
 MAX_SIGNATURES = 16
 
 
@@ -220,7 +221,8 @@ def verify_envelope(
 ) -> tuple[TrustedKey, ...]:
     """The trusted keys, each public key once, that have signed the envelope and were allowed to at `signed_at` (aware).
 
-    A key id is a hint only: what counts is the public key under which a signature verifies, so one key under two ids is one.
+    A signature must name its key by the id that follows from the public key: then one key under two ids is one, and no byte of an
+    envelope is free to change.
     SignatureError, with every reason, where fewer than `threshold` of them did.
     """
     if threshold < 1:
@@ -230,10 +232,10 @@ def verify_envelope(
     reasons = []
     for signature in envelope["signatures"]:
         name, data = signature["keyid"], _decode(signature["sig"], "sig")
-        makers = [key for key in trusted.keys if _verifies(key.public, data, message)]
+        named = [key for key in trusted.keys if key.keyid == name]
+        makers = [key for key in named if _verifies(key.public, data, message)]
         if not makers:
-            known = any(key.keyid == name for key in trusted.keys)
-            reasons.append(f"signature of key {name[:16]!r} " + ("does not verify" if known else "is by no trusted key"))
+            reasons.append(f"signature of key {name[:16]!r} " + ("does not verify" if named else "is by no trusted key"))
         against = [key.reason_against(signed_at, role) for key in makers]
         if makers and None in against:
             maker = makers[against.index(None)]
@@ -257,11 +259,10 @@ def _verifies(public: Ed25519PublicKey, signature: bytes, message: bytes) -> boo
 def signer(keys_dir: Path) -> Signer:
     """The key that signs on this machine: MISSION_SIGNING_KEY (the path of a file, or the PEM itself), else a development key.
 
-    A key file must have mode 0600. The development key is made once, on first use, in `keys_dir` (made with mode 0700). The public half of
-    whatever signs is left there as `<first 16 of its keyid>.pub.pem`, so that evidence still verifies after another key has taken over.
+    A key file must have mode 0600. The development key is made once, on first use, in `keys_dir` (itself made with mode 0700). The public
+    half of whatever signs is left there as a `.pub.pem`, so that evidence still verifies after another key has taken over.
     """
     keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = keys_dir / "development.pem"
     given = os.environ.get("MISSION_SIGNING_KEY", "")
     if given.lstrip().startswith("-----BEGIN"):
         private = _private(given.encode(), "MISSION_SIGNING_KEY")
@@ -269,17 +270,18 @@ def signer(keys_dir: Path) -> Signer:
         path = Path(given).expanduser()
         private = _private(_read_secret(path), str(path))
     else:
-        if not made.exists():
-            _make_development_key(made)
-        private = _private(_read_secret(made), str(made))
-    public = private.public_key()
-    shown = keys_dir / f"{keyid(public)[:16]}.pub.pem"
-    if not shown.exists():
-        create(shown, public_pem(public).encode(), mode=0o644)
-    development = not given or (made.exists() and keyid(_private(_read_secret(made), str(made)).public_key()) == keyid(public))
-    known = known_keys(keys_dir)
-    own = TrustedKey(public, frozenset({DEVELOPMENT} if development else ()))
-    return Signer(private, development, known or TrustedKeys((own,)))
+        path = keys_dir / "development.pem"
+        if not path.exists():
+            _make_development_key(path)
+        private = _private(_read_secret(path), str(path))
+    pem = public_pem(private.public_key()).encode()
+    marked = keys_dir / DEVELOPMENT_PUBLIC
+    if not given:
+        create(marked, pem)
+    development = marked.exists() and marked.read_bytes() == pem
+    if not development:
+        create(keys_dir / f"{keyid(private.public_key())[:16]}.pub.pem", pem)
+    return Signer(private, development, known_keys(keys_dir) or TrustedKeys(()))
 
 
 def known_keys(keys_dir: Path) -> TrustedKeys | None:
@@ -288,9 +290,11 @@ def known_keys(keys_dir: Path) -> TrustedKeys | None:
     if declared.exists():
         return TrustedKeys.load(declared)
     try:
-        return TrustedKeys(tuple(TrustedKey(read_public(path.read_bytes(), str(path))) for path in sorted(keys_dir.glob("*.pub.pem")))) or None
+        found = [(path.name, read_public(path.read_bytes(), str(path))) for path in sorted(keys_dir.glob("*.pub.pem"))]
     except ValueError as error:
         raise MissionError(f"{error}; remove it, or put the public key back") from error
+    keys = tuple(TrustedKey(public, frozenset({DEVELOPMENT} if name == DEVELOPMENT_PUBLIC else ())) for name, public in found)
+    return TrustedKeys(keys) if keys else None
 
 
 def _private(pem: bytes, name: str) -> Ed25519PrivateKey:
@@ -298,7 +302,9 @@ def _private(pem: bytes, name: str) -> Ed25519PrivateKey:
     try:
         key = load(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise MissionError(f"{name}: no readable private key without passphrase; make one with `openssl genpkey -algorithm ed25519`") from error
+        raise MissionError(
+            f"{name}: no readable private key without passphrase; make one with `openssl genpkey -algorithm ed25519`"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise MissionError(f"{name}: {type(key).__name__} is no Ed25519 key; make one with `openssl genpkey -algorithm ed25519`")
     return key
@@ -321,30 +327,3 @@ def _make_development_key(path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     create(path, pem, mode=0o600)
-
-
-def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
-    """Make the file, whole and on disk, or leave the one that is there: false where somebody was first. Never a part of it, whenever killed."""
-    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(name, path)
-    except FileExistsError:
-        return False
-    finally:
-        Path(name).unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return True
-
-
-def sync_folder(path: Path) -> None:
-    """Names of files are on disk only once their folder is."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

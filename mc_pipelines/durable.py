@@ -1,0 +1,43 @@
+"""Files and folders that appear whole or not at all, whenever the process is killed or the power fails.
+
+Only the way onto the disk belongs here; what is written, and what its appearing means, do not.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
+    """Make the file, whole and on disk, or leave the one that is there and return false. Killed at any point, never a part of it."""
+    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        return False
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def sync_folder(path: Path) -> None:
+    """Names of files are on disk only once their folder is."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, data: bytes) -> None:
+    """A new file with its bytes on disk. FileExistsError where there is one; for a folder that nobody else sees yet."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

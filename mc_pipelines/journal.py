@@ -1,0 +1,155 @@
+"""What must happen exactly once, or be remembered for ever: numbered, hash-chained, signed files that are only ever added to.
+
+Reading, checking and adding entries belong here. What a kind of entry means, and which transition is allowed, is the caller's fold.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mc_pipelines.canonical import canonical, instant, parse, parse_instant, sha256
+from mc_pipelines.durable import create
+from mc_pipelines.errors import MissionError
+from mc_pipelines.signing import Signer, TrustedKeys, envelope_payload, sign, verify_envelope
+
+ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
+FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}
+GENESIS = "0" * 64  # what the first entry names as the digest before it
+MAX_BYTES = 16 << 20
+_NAME = re.compile(r"\d{8}\.json")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry as it was verified. `digest` is the sha256 (hex) of the file's exact bytes, `prev` that of the entry before it."""
+
+    number: int
+    kind: str
+    body: Mapping[str, Any]
+    signed_at: datetime
+    prev: str
+    digest: str
+    keyids: tuple[str, ...]
+    development: bool
+
+
+class JournalError(MissionError):
+    """The journal on disk is not what was written: the message names the file and what is wrong with it."""
+
+
+class Journal:
+    """The journal in folder `path`. `signer` signs what is added; `trusted` says whose entries count (default: what the signer knows)."""
+
+    def __init__(self, path: Path, signer: Signer | None = None, trusted: TrustedKeys | None = None) -> None:
+        if trusted is None:
+            if signer is None:
+                raise ValueError("a journal is read with trusted keys, or with a signer that knows some")
+            trusted = signer.known
+        self.path = path
+        self._signer = signer
+        self._trusted = trusted
+
+    def entries(self) -> list[Entry]:
+        """Every entry from the first on, chain and signatures verified. JournalError at the first that is not as it was written."""
+        return self._read([])
+
+    def append(
+        self,
+        kind: str,
+        body: Mapping[str, Any] | Callable[[list[Entry]], Mapping[str, Any]],
+        validate: Callable[[list[Entry]], Entry | None],
+        signed_at: datetime | None = None,
+    ) -> Entry:
+        """Add the next entry, once `validate` has seen all before it, and return it as it lies on disk.
+
+        `validate` raises where the transition is not allowed, returns an entry where the same thing is already done (that one is then
+        returned and nothing is added), else None. A `body` that depends on the entries is given as a function of them. Where another
+        process was first, both are asked again with its entry included. `signed_at` (UTC) defaults to the clock at signing.
+        """
+        if self._signer is None:
+            raise ValueError("this journal was opened for reading; give it a signer")
+        self.path.mkdir(parents=True, exist_ok=True)
+        found = self._read([])
+        while True:
+            done = validate(list(found))
+            if done is not None:
+                return done
+            number = len(found) + 1
+            payload = {
+                "number": number,
+                "prev": found[-1].digest if found else GENESIS,
+                "kind": kind,
+                "signedAt": instant(signed_at or datetime.now(UTC)),
+                "development": self._signer.development,
+                "body": body(list(found)) if callable(body) else body,
+            }
+            data = canonical(sign(canonical(payload), ENTRY_TYPE, [self._signer])) + b"\n"
+            path = self._file(number)
+            if len(data) > MAX_BYTES:
+                raise MissionError(
+                    f"{path}: an entry of {len(data)} bytes is larger than {MAX_BYTES}; put the content in a bundle and name it"
+                )
+            self._entry(path, data, number, found[-1].digest if found else GENESIS)  # never write what could not be read back
+            mine = create(path, data)
+            found = self._read(found)
+            if mine:
+                return found[number - 1]
+
+    def _file(self, number: int) -> Path:
+        return self.path / f"{number:08d}.json"
+
+    def _read(self, found: list[Entry]) -> list[Entry]:
+        """`found` and all entries after it. Read one after the other: a listing may miss a file that appears meanwhile."""
+        names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")] if self.path.exists() else []
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise JournalError(
+                    f"{self.path / name}: no journal entry; entries are named 00000001.json and so on; move the file elsewhere"
+                )
+        found = list(found)
+        while True:
+            path = self._file(len(found) + 1)
+            try:
+                if path.is_symlink() or path.stat().st_size > MAX_BYTES:
+                    raise JournalError(f"{path}: a link, or larger than {MAX_BYTES} bytes; no entry is; restore it from a copy")
+                data = path.read_bytes()
+            except FileNotFoundError:
+                break
+            found.append(self._entry(path, data, len(found) + 1, found[-1].digest if found else GENESIS))
+        last = max(names, default="")
+        if last > f"{len(found):08d}.json":
+            raise JournalError(f"{path}: missing, though {last} is there; restore it from a copy")
+        return found
+
+    def _entry(self, path: Path, data: bytes, number: int, prev: str) -> Entry:
+        """The verified entry in `data`."""
+        try:
+            envelope = parse(data, limit=MAX_BYTES)
+            if canonical(envelope) + b"\n" != data:
+                raise ValueError("the envelope is not in canonical JSON, so bytes were changed")
+            payload = parse(envelope_payload(envelope, ENTRY_TYPE), limit=MAX_BYTES)
+            if not isinstance(payload, dict) or set(payload) != FIELDS or not isinstance(payload["body"], dict):
+                raise ValueError(f"the payload should have exactly {', '.join(sorted(FIELDS))}, body an object")
+            if len(envelope["signatures"]) != 1:
+                raise ValueError("an entry has exactly one signature")
+            signed_at = parse_instant(str(payload["signedAt"]))
+            keys = verify_envelope(envelope, self._trusted, 1, signed_at, payload_type=ENTRY_TYPE)
+            if payload["number"] != number:
+                raise ValueError(f"it says that it is number {payload['number']}")
+            if payload["prev"] != prev:
+                raise ValueError(f"it follows {str(payload['prev'])[:16]}, but the entry before it has the digest {prev[:16]}")
+        except (ValueError, MissionError) as error:
+            raise JournalError(f"{path}: {error}; if nothing on this disk was changed, its key is missing from the trusted keys") from error
+        return Entry(
+            number=number,
+            kind=str(payload["kind"]),
+            body=payload["body"],
+            signed_at=signed_at,
+            prev=prev,
+            digest=sha256(data),
+            keyids=tuple(key.keyid for key in keys),
+            development=payload["development"] is True,
+        )
