@@ -261,10 +261,12 @@ def verify(bundle: Path, trusted: Path | None, threshold: int, as_json: bool) ->
 
     found = verify_bundle(bundle, trusted, threshold)
     if as_json:
-        click.echo(json.dumps({"ok": found.ok, "reasons": found.reasons, "checked": found.checked}, default=str))
+        click.echo(json.dumps({"ok": found.ok, "reasons": found.reasons, "warnings": found.warnings, "checked": found.checked}, default=str))
     else:
         for reason in found.reasons:
-            click.echo(f"{'note' if found.ok else 'refused'}: {reason}")
+            click.echo(f"refused: {reason}")
+        for warning in found.warnings:
+            click.echo(f"note: {warning}")
         click.echo("verified" if found.ok else "NOT verified")
     sys.exit(0 if found.ok else FAILED)
 

@@ -184,6 +184,7 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
             "verdict": report.verdict(results),
             "as_of": as_of,
             "digest": digest,
+            "envelope": bundle.envelope,
             "bundle": bundle.path.relative_to(home.evidence).as_posix(),
             "failed": sorted(result.gate for result in results if result.status != "passed" and result.severity == "critical"),
             "values": {result.gate: result.value for result in results},

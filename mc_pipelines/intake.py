@@ -4,11 +4,17 @@ Order of commits: quarantine, file facts, staged rows. The staged table's window
 How a row is judged stands in `staging.py`, what a file is in `landing.py`.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines import landing, rawlines, staging
+from mc_pipelines.contracts import Contract, load_contract
+from mc_pipelines.engine import connect
+from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
+from mc_pipelines.lake import Draft
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,10 +23,76 @@ if TYPE_CHECKING:
     from mc_pipelines.home import Home
     from mc_pipelines.runner import Work, Workshop
 
+LOG = logging.getLogger(__name__)
+
+
+def contract_of(home: "Home", source: str) -> Contract:
+    """The contract of a source, the home's replacing the checkout's."""
+    path = home.declared(f"checks/contracts/{source}.odcs.yaml")
+    if not path.exists():
+        raise MissionError(f"{path}: no contract for source {source!r}. Write one, or name one that exists.")
+    return load_contract(path)
+
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
-    raise NotImplementedError
+    """Digest of what a landing day's rows come from: its files' bytes, the contract, and the code that reads them."""
+    source = model.key.partition(".")[2]
+    files, left = landing.look(shop.home, source, window)
+    for line in left:
+        LOG.warning(line)
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(f"{file.name} {file.scan.sha256}\n".encode())
+    for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (landing, rawlines, staging))):
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
 
 
 def staged(work: "Work") -> "duckdb.DuckDBPyRelation":
-    raise NotImplementedError
+    """The accepted rows of the windows' files; quarantine and file facts are committed first, from the same pass.
+
+    Raises MissionError where a landed file's bytes changed or it is gone.
+    """
+    shop, source = work.shop, work.model.key.partition(".")[2]
+    contract = contract_of(shop.home, source)
+    known = _known(shop, f"landing.{source}")
+    files = []
+    for window in work.windows:
+        found, _ = landing.look(shop.home, source, window)
+        landing.unchanged(found, known.get(window, {}))
+        files += [(window, file) for file in found]
+    result = staging.stage(work.con, contract, files, shop.run_id)
+    recipes = dict.fromkeys(work.windows, hashlib.sha256("\n".join(file.scan.sha256 for _, file in files).encode()).hexdigest())
+    shop.lake.replace(f"quarantine.{source}", "landing_day", lambda: Draft(result.refused, recipes, {}), shop.run_id)
+    reach("staging.quarantine_committed")
+    shop.lake.replace(f"landing.{source}", "landing_day", lambda: Draft(result.facts, recipes, {}), shop.run_id)
+    reach("staging.rows_committed")
+    return result.accepted
+
+
+def _known(shop: "Workshop", table: str) -> dict[str, dict[str, str]]:
+    """sha256 of every file landed before, by landing day and name."""
+    con = connect()
+    if shop.lake.view(con, table) is None:
+        return {}
+    known: dict[str, dict[str, str]] = {}
+    for day, file, sha in con.sql(f"SELECT CAST(landing_day AS VARCHAR), file, sha256 FROM {table}").fetchall():
+        known.setdefault(day, {})[file] = sha
+    return known
+
+
+def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Accepted and refused rows of one file, wherever it lies; nothing is written."""
+    from mc_pipelines.reference import read
+
+    file = landing.single(path)
+    con = connect()
+    con.execute("CREATE SCHEMA reference")
+    con.execute("CREATE TABLE reference.tenants (tenant_id VARCHAR)")
+    con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])
+    result = staging.stage(con, contract_of(home, source), [("1970-01-01", file)])
+    return _records(result.accepted), _records(result.refused)
+
+
+def _records(relation: "duckdb.DuckDBPyRelation") -> list[dict[str, Any]]:
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

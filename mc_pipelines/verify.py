@@ -244,12 +244,7 @@ def _judge_envelope(
             raise ValueError(f"the predicate names another {TRUSTED} than the one beside it")
     except (ValueError, MissionError) as error:
         raise _RefusedError(f"{PROVENANCE}: {error}") from error
-    subject = {(one["name"], one["digest"]["sha256"]) for one in statement["subject"]}
-    payload = set(survey.digests.items())
-    reasons += [
-        f"{name!r}: the signature is over sha256 {digest}, which is not in the bundle" for name, digest in sorted(subject - payload)
-    ]
-    reasons += [f"{name!r}: sha256 {digest} is in the bundle, but nobody signed it" for name, digest in sorted(payload - subject)]
+    _equal(statement, survey, reasons)
     development = predicate["signing"].get("development") is not False or any(DEVELOPMENT in key.roles for key in accepted)
     if development:
         warnings.append(
@@ -260,9 +255,19 @@ def _judge_envelope(
         "signed_at": predicate["signing"]["signedAt"],
         "development": development,
         "predicate_type": statement["predicateType"],
-        "subjects": len(subject),
+        "subjects": len(statement["subject"]),
     }
     return predicate
+
+
+def _equal(statement: Mapping[str, Any], survey: _Survey, reasons: list[str]) -> None:
+    """Equality, not inclusion, between what was signed and what is there."""
+    subject = {(one["name"], one["digest"]["sha256"]) for one in statement["subject"]}
+    payload = set(survey.digests.items())
+    reasons += [
+        f"{name!r}: the signature is over sha256 {digest}, which is not in the bundle" for name, digest in sorted(subject - payload)
+    ]
+    reasons += [f"{name!r}: sha256 {digest} is in the bundle, but nobody signed it" for name, digest in sorted(payload - subject)]
 
 
 def _statement(statement: Any) -> tuple[dict[str, Any], datetime]:

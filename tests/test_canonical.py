@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipelines.canonical import canonical, decimal_text, instant, parse, parse_instant, rows_digest
+from mc_pipelines.canonical import canonical, decimal_text, instant, parse, parse_instant, rows_bytes, rows_digest
 
 NAIVE = datetime(2026, 4, 1)  # noqa: DTZ001 - DuckDB hands instants over like this, in UTC
 
@@ -64,7 +64,12 @@ def test_lone_surrogates_are_refused() -> None:
 def test_instants_read_back() -> None:
     moment = datetime(2026, 4, 30, 23, 59, 59, 999999, tzinfo=UTC)
     assert parse_instant(instant(moment)) == moment
-    for text in ("2026-04-30T23:59:59Z", "2026-04-30T23:59:59.000000", "2026-04-30T23:59:59.000000+00:00"):
+    for text in (
+        "2026-04-30T23:59:59Z",
+        "2026-04-30T23:59:59.000000",
+        "2026-04-30T23:59:59.000000+00:00",
+        "0001-01-01T00:00:00.000000+14:00",
+    ):
         with pytest.raises(ValueError, match="not an instant"):
             parse_instant(text)
 
@@ -118,3 +123,10 @@ def test_hostile_json_is_refused(data: bytes, reason: str) -> None:
 
 def test_brackets_in_text_are_not_depth() -> None:
     assert parse(canonical({"a": "[" * 100 + '\\"' + "{" * 100})) == {"a": "[" * 100 + '\\"' + "{" * 100}
+
+
+def test_rows_digest_is_that_of_the_rows_as_written() -> None:
+    written = rows_bytes(COLUMNS, ROWS, ["tenant_id", "meter"])
+    assert written == b'["a","api","10.00"]\n["a",null,null]\n["b","api","2.00"]\n'
+    assert hashlib.sha256(written).hexdigest() == rows_digest(COLUMNS, ROWS, ["tenant_id", "meter"])
+    assert rows_bytes(COLUMNS, [], ["tenant_id"]) == b""

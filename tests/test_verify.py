@@ -1,12 +1,13 @@
 """What is refused, and why; and that tools which this project did not write come to the same verdict."""
 
 import base64
+import copy
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,54 @@ def test_signed_statements_of_another_form_are_refused(bundle: Path, maker: Sign
         (bundle / PROVENANCE).write_bytes(good)
         retag(bundle)
     assert verify(bundle, maker.trusted()).ok
+
+
+JUNK: list[Any] = [None, True, -1, 10**30, "", "x", "0001-01-01T00:00:00.000000+14:00", [], [[]], {}, {"sha256": 1}]
+
+
+def spoiled(value: Any) -> Iterator[Any]:
+    """The value with each of its parts in turn exchanged for each piece of junk, or left out."""
+    yield from JUNK
+    keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    for key in keys:
+        for part in spoiled(value[key]):
+            other = copy.deepcopy(value)
+            other[key] = part
+            yield other
+        other = copy.deepcopy(value)
+        del other[key]
+        yield other
+
+
+def bound(statement: Any) -> Any:
+    """What a signer may not say as it likes; free are its predicate's type and content, and whether the key is for development."""
+    try:
+        signing = statement["predicate"]["signing"]
+        return {
+            **statement,
+            "predicateType": "predicateType" in statement,
+            "predicate": [signing.get(key) for key in ("keyids", "trustedKeys", "signedAt")],
+        }
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def test_nonsense_signed_by_the_right_key_is_refused(bundle: Path, maker: Signer) -> None:
+    statement = json.loads(base64.b64decode(json.loads((bundle / PROVENANCE).read_text())["payload"]))
+    for other in spoiled(statement):
+        (bundle / PROVENANCE).write_bytes(canonical(sign_statement(other, [maker])) + b"\n")
+        retag(bundle)
+        assert verify(bundle, maker.trusted()).ok == (bound(other) == bound(statement)), other
+
+
+def test_nonsense_around_a_good_statement_is_refused(bundle: Path, maker: Signer) -> None:
+    for name, trusted in ((PROVENANCE, maker.trusted()), (TRUSTED, None)):
+        good = (bundle / name).read_bytes()
+        for other in spoiled(json.loads(good)):
+            (bundle / name).write_bytes(canonical(other) + b"\n")
+            retag(bundle)
+            assert verify(bundle, trusted).ok == (other == json.loads(good)), other
+        (bundle / name).write_bytes(good)
 
 
 def test_whose_signature_counts(bundle: Path, maker: Signer, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Writes the site of one close: the gate scoreboard, the metering report, and beside each its JSON.
 
-Selection, order and the files belong here; wording and layout are the templates', numbers the format module's, drawings the charts module's.
+Selection, order and the files belong here; wording and layout are in the templates, numbers in `format`, drawings in `charts`.
 """
 
 import calendar
@@ -82,7 +82,15 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"number": number, "percent": percent, "moment": moment, "day_label": day_label, "words": words, "step": step}
+    env.filters |= {
+        "number": number,
+        "percent": percent,
+        "moment": moment,
+        "day_label": day_label,
+        "words": words,
+        "step": step,
+        "unit": charts.unit_of,
+    }
     env.globals |= {"css": Markup((HERE / "style.css").read_text()), "bounds": BOUNDS, "no_sum": NO_SUM}
     return env
 
@@ -144,7 +152,7 @@ def history_table(gates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def offending_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The columns of offending rows in order of first appearance, and whether each is read as numbers. Ids are names, whatever their look."""
+    """The columns of offending rows, first seen first, and whether each is read as numbers. Ids are names, whatever they look like."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     found = []
     for key in keys:

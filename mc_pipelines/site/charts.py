@@ -162,6 +162,11 @@ def _dates(days: Sequence[str], slot: float) -> Markup:
     return Markup("").join(parts)
 
 
+def unit_of(value: object, unit: str) -> str:
+    """The unit as it is read behind a quantity: plural for a plain English noun, unchanged for symbols such as GB or ms."""
+    return unit if exact(value) == 1 or not unit.isalpha() or not unit.islower() or len(unit) < 3 or unit.endswith("s") else f"{unit}s"
+
+
 def finding(days: Sequence[str], values: Values, unit: str) -> str:
     """What the chart of a month shows, in a sentence: busiest and quietest day with their exact numbers, and days without usage."""
     present = [(day, value) for day, value in zip(days, values, strict=True) if value is not None]
@@ -170,11 +175,14 @@ def finding(days: Sequence[str], values: Values, unit: str) -> str:
     busiest = max(present, key=lambda pair: pair[1])
     quietest = min(present, key=lambda pair: pair[1])
     gaps = len(days) - len(present)
-    told = f"{len(present)} {'day has' if len(present) == 1 else 'days have'} usage"
+    told = f"{len(present)} days have usage"
     missing = f"; {gaps} {'day has' if gaps == 1 else 'days have'} none" if gaps else ""
-    peak = f"Busiest on {day_label(busiest[0])} with {number(busiest[1])} {unit}"
-    if len(present) == 1 or all(one[1] == two[1] for one, two in pairwise(present)):
-        return f"{day_label(busiest[0])} has {number(busiest[1])} {unit}{missing}." if len(present) == 1 else f"{told}, all alike{missing}."
+    most = f"{number(busiest[1])} {unit_of(busiest[1], unit)}"
+    if len(present) == 1:
+        return f"{day_label(busiest[0])} has {most}{missing}."
+    if all(one[1] == two[1] for one, two in pairwise(present)):
+        return f"{told}, each {most}{missing}."
+    peak = f"Busiest on {day_label(busiest[0])} with {most}"
     return f"{peak}, quietest on {day_label(quietest[0])} with {number(quietest[1])}{missing}."
 
 

@@ -14,6 +14,7 @@ MINUS = "\u2212"
 NARROW = "\u202f"  # a narrow no-break space, so that a unit never leaves its number
 SHARES = frozenset({"ratio", "share", "fraction"})  # units that are read as percent
 _PREFIXES = ((18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"))
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NONE = Markup('<span aria-hidden="true">–</span><span class="vh">no value</span>')
 
 
@@ -111,7 +112,7 @@ def day_label(text: str) -> str:
         found = date.fromisoformat(text)
     except ValueError:
         return text
-    return f"{found.day}{NARROW}{'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split()[found.month - 1]}"
+    return f"{found.day}{NARROW}{MONTHS[found.month - 1]}"
 
 
 def step(key: object) -> str:

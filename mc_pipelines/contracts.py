@@ -1,0 +1,133 @@
+"""Data contracts (ODCS 3.1): what is acceptable at the door, read strictly and compiled to DuckDB expressions over one JSON text a row.
+
+A field's value is the text at its physical name; a rule says what is wrong with that text. Files and rows are `staging.py`'s.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mc_pipelines.errors import MissionError
+
+EARLIEST, LATEST = "1970-01-01", "2200-01-01"
+NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9})?"
+INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+EXACT_DIGITS = 15
+"""Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
+OPTIONS = frozenset({"pattern", "minimum", "maximum", "minLength", "maxLength"})
+TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "number": "DECIMAL(38,9)", "array": "VARCHAR"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One property: its column, where it stands in the row, and its rules."""
+
+    name: str
+    path: str
+    logical: str
+    required: bool
+    options: tuple[tuple[str, Any], ...]
+
+    @property
+    def text(self) -> str:
+        """SQL: the value as text, from the nested or from the flat (dotted) name; NULL for JSON null."""
+        nested = "$." + ".".join(f'"{part}"' for part in self.path.split("."))
+        flat = f'$."{self.path}"'
+        return f"line ->> {literal(nested)}" if nested == flat else f"coalesce(line ->> {literal(nested)}, line ->> {literal(flat)})"
+
+    @property
+    def typed(self) -> str:
+        """SQL: the value in its column's type, from the text column of the same name."""
+        quoted = f'"{self.name}"'
+        if self.logical == "timestamp":
+            return f"CAST(try_cast({quoted} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
+        return f"try_cast({quoted} AS DECIMAL(38,9))" if self.logical == "number" else quoted
+
+    def rules(self) -> dict[str, str]:
+        """SQL conditions that are true where the value is bad, by reason code."""
+        quoted, found = f'"{self.name}"', {}
+        if self.required:
+            found["missing"] = f"{quoted} IS NULL"
+        if self.logical == "number":
+            found["type"] = f"{quoted} IS NOT NULL AND (NOT regexp_full_match({quoted}, {literal(NUMBER)}) OR {self.typed} IS NULL)"
+            found["precision"] = f"inexact_{self.name}"
+        if self.logical == "timestamp":
+            found["zone"] = f"regexp_full_match({quoted}, {literal(LOCAL)})"
+            found["type"] = f"NOT regexp_full_match({quoted}, {literal(LOCAL)}) AND (NOT regexp_full_match({quoted}, {literal(INSTANT)}) OR {self.typed} IS NULL)"
+            found["range"] = f"{self.typed} < TIMESTAMP '{EARLIEST}' OR {self.typed} >= TIMESTAMP '{LATEST}'"
+        if self.logical == "array":
+            found["type"] = f"NOT json_valid({quoted}) OR json_type({quoted}) <> 'ARRAY'"
+        for option, value in self.options:
+            found |= self._rule(quoted, option, value)
+        return found
+
+    def _rule(self, quoted: str, option: str, value: Any) -> dict[str, str]:
+        if option == "pattern":
+            return {"pattern": f"NOT regexp_full_match({quoted}, {literal(value)})"}
+        if option in {"minLength", "maxLength"}:
+            return {option: f"length({quoted}) {'<' if option == 'minLength' else '>'} {int(value)}"}
+        return {option: f"{self.typed} {'<' if option == 'minimum' else '>'} {float(value):g}"}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A source's contract. `fields` in column order."""
+
+    source: str
+    version: str
+    fields: tuple[Field, ...]
+    path: Path
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Every physical name and every object that holds one, as flat names."""
+        names = {field.path for field in self.fields}
+        return frozenset(names | {name.split(".")[0] for name in names})
+
+
+def literal(value: Any) -> str:
+    """A SQL text literal."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _line(path: Path, part: str) -> int:
+    return next((number for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if part in text), 1)
+
+
+@cache
+def load_contract(path: Path) -> Contract:
+    """Read one ODCS file. MissionError names file, line, value and remedy for anything unknown."""
+    from open_data_contract_standard.model import OpenDataContractStandard
+    from pydantic import ValidationError
+    from yaml import YAMLError
+
+    try:
+        declared = OpenDataContractStandard.from_file(str(path))
+    except (ValidationError, YAMLError, TypeError, ValueError) as error:
+        raise MissionError(f"{path}: not an ODCS contract: {error}") from error
+    if not declared.schema_ or not declared.schema_[0].properties or not declared.version:
+        raise MissionError(f"{path}:1: a contract needs a version and one schema with properties.")
+    fields = tuple(_field(path, each) for each in declared.schema_[0].properties)
+    return Contract(path.name.partition(".")[0], declared.version, fields, path)
+
+
+def _field(path: Path, declared: Any) -> Field:
+    where = f"{path}:{_line(path, f'name: {declared.name}')}"
+    if declared.logicalType not in TYPES:
+        raise MissionError(f"{where}: {declared.name}: logicalType {declared.logicalType!r} is not one of {', '.join(TYPES)}.")
+    if declared.physicalType != TYPES[declared.logicalType]:
+        raise MissionError(f"{where}: {declared.name}: physicalType of a {declared.logicalType} is {TYPES[declared.logicalType]}, not {declared.physicalType!r}.")
+    unknown = sorted(set(declared.model_extra or {}))
+    options = declared.logicalTypeOptions or {}
+    unknown += sorted(set(options) - OPTIONS)
+    if unknown:
+        raise MissionError(f"{where}: {declared.name}: unknown key(s) {', '.join(unknown)}. Options are {', '.join(sorted(OPTIONS))}.")
+    if "pattern" in options:
+        try:
+            re.compile(options["pattern"])
+        except re.error as error:
+            raise MissionError(f"{where}: {declared.name}: pattern {options['pattern']!r}: {error}.") from error
+    return Field(declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items())))

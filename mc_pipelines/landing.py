@@ -1,0 +1,181 @@
+"""Landed files: which there are for a source and day, whether they are whole, what their bytes are. Nothing of rows or contracts.
+
+The landing day is the folder's date. A file that is hidden, half written, truncated or no known format is left for the next look and said.
+"""
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+
+Format = Literal["ndjson", "csv", "parquet"]
+SUFFIXES: dict[str, Format] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
+CHUNK = 1 << 20
+MOST_LINE = 1 << 20
+"""Bytes of the longest line that is read as a row; a longer one is quarantined with its beginning."""
+REPLAY = re.compile(r"replay-of-(\d{4}-\d{2}-\d{2})")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a file's bytes found. `rows` counts lines that are not blank; `clean` text needs no splitting by hand."""
+
+    sha256: str
+    rows: int
+    clean: bool
+    quoted: bool
+    whole: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A landed file; `name` is relative to the landing folder."""
+
+    path: Path
+    name: str
+    format: Format
+    gzipped: bool
+    bytes: int
+    scan: Scan
+
+    @property
+    def replay_of(self) -> date | None:
+        """The landing day that this file's rows were first refused on, from its name."""
+        found = REPLAY.match(self.path.name)
+        return date.fromisoformat(found[1]) if found else None
+
+
+def opened(path: Path) -> Iterator[bytes]:
+    """The file's content in chunks, gzip undone."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@cache
+def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
+    """Scan once per content; size and modification time only say whether to look again, never which day a file is of."""
+    sha = _digest(path)
+    if kind == "parquet":
+        return _parquet(path, sha)
+    rows, clean, quoted, rest, last = 0, True, False, b"", b""
+    try:
+        for chunk in opened(path):
+            if clean and (b"\0" in chunk or b"\r" in chunk or b"\x1f" in chunk or b"\x1e" in chunk or b"\xef\xbb\xbf" in chunk or b"\xe2\x80\xa8" in chunk):
+                clean = False
+            quoted = quoted or b'"' in chunk
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            clean = clean and all(_text(line) for line in (lines if len(rest) <= MOST_LINE else []))
+            rows += sum(1 for line in lines if line.strip())
+            last = lines[-1] if lines else last
+            if len(rest) > MOST_LINE:  # one over-long line: keep its beginning, so that memory stays bounded
+                clean, rest = False, rest[:MOST_LINE]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return Scan(sha, 0, False, False, False, f"gzip ends too early or is damaged ({error})")
+    if rest.strip():
+        rows += 1
+        clean = clean and _text(rest)
+        if kind == "ndjson" and not rest.rstrip().endswith(b"}"):
+            return Scan(sha, rows, False, quoted, False, "the last line ends in mid-row")
+    return Scan(sha, rows, clean, quoted, True, "")
+
+
+def _text(line: bytes) -> bool:
+    if len(line) > MOST_LINE:
+        return False
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _parquet(path: Path, sha: str) -> Scan:
+    with path.open("rb") as stream:
+        head = stream.read(4)
+        stream.seek(-4, 2) if path.stat().st_size >= 8 else None
+        tail = stream.read(4)
+    if head != b"PAR1" or tail != b"PAR1":
+        return Scan(sha, 0, False, False, False, "no Parquet footer: still being written, or truncated")
+    import pyarrow.parquet as pq
+
+    return Scan(sha, int(pq.ParquetFile(path).metadata.num_rows), True, False, True, "")
+
+
+def _format(path: Path) -> Format | None:
+    name = path.name.removesuffix(".gz")
+    return SUFFIXES.get(Path(name).suffix)
+
+
+def look(home: Home, source: str, day: str) -> tuple[list[LandedFile], list[str]]:
+    """The whole files of a landing day in name order, and a line for each file that was left alone."""
+    found, left = [], []
+    for path in sorted((home.landing / source / day).glob("*")):
+        name = path.relative_to(home.landing).as_posix()
+        kind = _format(path)
+        if path.name.startswith(".") or path.suffix in {".tmp", ".part"}:
+            left.append(f"{name}: half written by its name; left for the next look")
+        elif path.is_symlink() or not path.is_file():
+            left.append(f"{name}: not a plain file; copy the content here")
+        elif kind is None or (kind == "parquet" and path.suffix == ".gz"):
+            left.append(f"{name}: unknown format; land .ndjson, .csv (either may be .gz) or .parquet")
+        else:
+            state = path.stat()
+            scan = _scan(path, kind, state.st_size, state.st_mtime_ns)
+            if scan.whole:
+                found.append(LandedFile(path, name, kind, path.suffix == ".gz", state.st_size, scan))
+            else:
+                left.append(f"{name}: {scan.why}; left for the next look")
+    return found, left
+
+
+def landing_days(home: Home, source: str) -> list[str]:
+    """Landing days that have a folder, sorted. A folder whose name is no date is an error that names it."""
+    days = []
+    for path in sorted((home.landing / source).glob("*")):
+        try:
+            days.append(date.fromisoformat(path.name).isoformat())
+        except ValueError as error:
+            raise MissionError(f"{path}: a landing folder is named by its day, YYYY-MM-DD. Rename or move it.") from error
+    return days
+
+
+def unchanged(files: list[LandedFile], known: dict[str, str]) -> None:
+    """Landed files are immutable: MissionError where a known file's bytes changed or the file is gone."""
+    now = {file.name: file.scan.sha256 for file in files}
+    for name, sha in sorted(known.items()):
+        if name not in now:
+            raise MissionError(f"landing/{name}: was landed with sha256 {sha} and is gone. Put it back; what must not count is voided by an amending event.")
+        if now[name] != sha:
+            raise MissionError(
+                f"landing/{name}: bytes changed after landing (sha256 was {sha}, is {now[name]}). "
+                "Put the first file back and land the new rows under another name in today's folder."
+            )
+
+
+def single(path: Path) -> LandedFile:
+    """One file outside the landing zone, to be tried; MissionError where it is not whole or of no known format."""
+    kind = _format(path)
+    if kind is None:
+        raise MissionError(f"{path}: unknown format; give .ndjson, .csv (either may be .gz) or .parquet.")
+    state = path.stat()
+    scan = _scan(path, kind, state.st_size, state.st_mtime_ns)
+    if not scan.whole:
+        raise MissionError(f"{path}: {scan.why}.")
+    return LandedFile(path, path.name, kind, path.suffix == ".gz", state.st_size, scan)

@@ -1,0 +1,90 @@
+"""The code location as the server loads it: every asset, check, job, schedule and sensor, and the graph as a snapshot."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mc_pipelines.automation import new_days, schedules
+from mc_pipelines.definitions import build_defs
+from mc_pipelines.home import Home
+from mc_pipelines.starter import write_home
+
+SNAPSHOT = Path(__file__).parent / "graph.json"
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    root = tmp_path_factory.mktemp("home")
+    write_home(root)
+    return build_defs(Home(root))
+
+
+def graph(defs: dg.Definitions) -> dict[str, dict[str, object]]:
+    return {
+        "/".join(spec.key.path): {
+            "deps": sorted("/".join(dep.asset_key.path) for dep in spec.deps),
+            "group": spec.group_name,
+            "owners": list(spec.owners),
+            "kinds": sorted(spec.kinds),
+            "partitions": type(spec.partitions_def).__name__ if spec.partitions_def else None,
+        }
+        for spec in sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.path)
+    }
+
+
+def test_the_location_loads_as_the_server_loads_it(defs: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(defs)
+    assert {job.name for job in defs.resolve_all_job_defs()} >= {"daily", "month_end"}
+    assert {schedule.name for schedule in defs.schedules or ()} == {"daily", "month_end"}
+    assert {sensor.name for sensor in defs.sensors or ()} == {"landing", "failed_runs", "failed_checks"}
+
+
+def test_the_graph_is_the_reviewed_one(defs: dg.Definitions) -> None:
+    # A change of the graph shows in review as a change of graph.json; rewrite it with `python tests/test_definitions.py`.
+    assert graph(defs) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+def test_every_asset_has_a_description_and_an_owner_or_is_a_landed_file(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.description
+        assert spec.owners or spec.key.path[0] == "files"
+
+
+def test_every_gate_is_a_check_on_a_monthly_asset(defs: dg.Definitions) -> None:
+    keys = {key.name: key.asset_key for key in defs.resolve_asset_graph().asset_check_keys}
+    partitions = {spec.key: spec.partitions_def for spec in defs.resolve_all_asset_specs()}
+    assert {"metering_variance", "metering_conflicts", "metering_rows_conserved", "metering_landing_complete"} <= set(keys)
+    assert all(isinstance(partitions[asset], dg.MonthlyPartitionsDefinition) for asset in keys.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "partition"),
+    [
+        ("daily", datetime(2026, 4, 2, 12, 15, tzinfo=UTC), "2026-04-01"),
+        ("month_end", datetime(2026, 5, 3, 14, 0, tzinfo=UTC), "2026-04-01"),
+    ],
+)
+def test_a_schedule_asks_for_the_partition_that_is_over(defs: dg.Definitions, name: str, at: datetime, partition: str) -> None:
+    schedule = next(each for each in schedules() if each.name == name)
+    with dg.build_schedule_context(scheduled_execution_time=at) as context:
+        request = schedule(context)
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == partition
+
+
+def test_a_file_is_taken_when_it_has_stopped_growing() -> None:
+    now = {"usage_events/2026-04-01/a.ndjson": 10, "usage_events/2026-04-02/b.ndjson": 5}
+    assert new_days({}, now, {}) == []  # first look: may still grow
+    assert new_days({}, now, {"usage_events/2026-04-01/a.ndjson": 10, "usage_events/2026-04-02/b.ndjson": 4}) == ["2026-04-01"]
+    assert new_days(now, now, now) == []  # known already
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    scratch = Path(tempfile.mkdtemp())
+    write_home(scratch)
+    SNAPSHOT.write_text(json.dumps(graph(build_defs(Home(scratch))), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,101 @@
+"""The site in a real headless Chromium: accessibility by axe-core in light and dark, no request but the file, keyboard and print."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_site import bare, board, report
+
+from mc_pipelines.site.build import build
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+PAGES = ("index.html", "metering/2026-04.html")
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed; apt-get install chromium runs these")
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A full and an empty site."""
+    folder = tmp_path_factory.mktemp("browser")
+    build(folder / "full", board(), report())
+    build(folder / "bare", *bare())
+    return {name: folder / name for name in ("full", "bare")}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def opened(browser: "Browser", path: Path, **context: Any) -> tuple["Page", list[str]]:
+    """The loaded page and every address it asked for."""
+    page = browser.new_context(**context).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: asked.append(f"console: {message.text}"))
+    page.goto(path.as_uri())
+    return page, asked
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["full", "bare"])
+def test_no_axe_violation(browser: "Browser", sites: dict[str, Path], which: str, name: str, scheme: str) -> None:
+    from axe_core_python.sync_playwright import Axe
+
+    page, _ = opened(browser, sites[which] / name, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    found = Axe().run(page)
+    assert [(each["id"], each["nodes"][0]["html"][:200], len(each["nodes"])) for each in found["violations"]] == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_but_the_file_is_asked_for(browser: "Browser", sites: dict[str, Path], name: str) -> None:
+    path = sites["full"] / name
+    page, asked = opened(browser, path)
+    page.wait_for_load_state("networkidle")
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_skip_link_comes_first_and_leads_to_the_content(browser: "Browser", sites: dict[str, Path], name: str) -> None:
+    page, _ = opened(browser, sites["full"] / name)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    box = page.locator(".skip").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [320, 390, 768, 1200])
+@pytest.mark.parametrize("which", ["full", "bare"])
+def test_page_never_scrolls_sideways(browser: "Browser", sites: dict[str, Path], which: str, name: str, width: int) -> None:
+    page, _ = opened(browser, sites[which] / name, viewport={"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.context.close()
+
+
+def test_print_hides_navigation_and_keeps_the_verdict(browser: "Browser", sites: dict[str, Path]) -> None:
+    page, _ = opened(browser, sites["full"] / "index.html")
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert page.locator(".verdict").is_visible()
+    assert page.pdf().startswith(b"%PDF")
+    page.context.close()
