@@ -15,6 +15,7 @@ from dagster import BetaWarning, PreviewWarning
 from mc_pipelines import automation
 from mc_pipelines.catalog import Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
@@ -89,14 +90,14 @@ def asset(home: Home, model: Model, partitions: dg.PartitionsDefinition[str] | N
         pool=f"table_{model.key.replace('.', '_')}",
     )
     def build(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        shop = Workshop.open(home, context.run_id)
+        shop = Workshop.open(home, context.run.run_id)
         windows = window_keys(context, model)
         try:
             outcome = materialise(shop, model, windows)
         except Exception as error:
-            automation.record_days(home, model.key, windows, "failed", context.run_id, str(error))
+            automation.record_days(home, model.key, windows, "failed", context.run.run_id, str(error))
             raise
-        automation.record_days(home, model.key, outcome.rebuilt, "done", context.run_id, "")
+        automation.record_days(home, model.key, outcome.rebuilt, "done", context.run.run_id, "")
         _log_others(context, model, windows, outcome)
         for table in tables:
             yield dg.MaterializeResult(asset_key=key(table), metadata=result_metadata(shop, model, table, outcome))
@@ -141,10 +142,13 @@ def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | Non
         metadata={"owner": gate.owner, "runbook": gate.runbook or ""},
     )
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from mc_pipelines.close import evaluate_month, pinned
+        from mc_pipelines.close import evaluate_month
 
-        shop = Workshop.open(home, context.op_execution_context.run_id)
-        (result,) = evaluate_month(shop, context.partition_key, pinned(shop), [gate])
+        shop = Workshop.open(home, context.op_execution_context.run.run_id)
+        version = shop.lake.version(gate.table)
+        if version is None:
+            raise MissionError(f"{gate.table} is not built yet. Materialise it first.")
+        (result,) = evaluate_month(shop, context.partition_key, {gate.table: version}, [gate])
         rows = [dg.TableRecord({name: str(value) for name, value in row.items()}) for row in result.offending]
         metadata: dict[str, Any] = {"status": result.status, "reason": result.reason, "rows": result.rows}
         metadata |= {
@@ -184,7 +188,7 @@ def close_asset(home: Home, gates: Sequence[Gate], partitions: dg.PartitionsDefi
     def metering_close(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from mc_pipelines.close import attempt
 
-        done = attempt(home, context.partition_key[:7], context.run_id, context.log.info)
+        done = attempt(home, context.partition_key[:7], context.run.run_id, context.log.info)
         return dg.MaterializeResult(
             metadata={
                 "verdict": done.verdict,

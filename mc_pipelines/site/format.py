@@ -151,5 +151,5 @@ class Figures:
         if value is None:
             return self.mark(path, "")
         shown, behind = measure(value, unit, sign=sign)
-        tail = Markup('{}<span class="unit">{}</span>').format(NARROW, behind) if behind else Markup("")
+        tail = Markup('{}<span class="unit">{}</span>').format(NARROW if behind == "%" else " ", behind) if behind else Markup("")
         return Markup("{}{}{}").format(f"{before}{NARROW}" if before else "", self.mark(path, shown), tail)
