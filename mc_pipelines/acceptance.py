@@ -14,7 +14,6 @@ from mc_pipelines.report import text
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
 
 MOST_OFFENDING = 20
 
@@ -55,14 +54,21 @@ def _great_expectations(judged: Sequence[tuple[Gate, Judged]]) -> dict[str, bool
         return {}
     import great_expectations as gx
     import pandas as pd
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("marts")
     verdicts = {}
     for gate, found in judged:
-        frame = pd.DataFrame({gate.between.column: [float(value or 0) for value in found.values]} if gate.between.column else {"row": range(found.rows)})
-        batch = source.add_dataframe_asset(gate.gate).add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
+        frame = pd.DataFrame(
+            {gate.between.column: [float(value or 0) for value in found.values]} if gate.between.column else {"row": range(found.rows)}
+        )
+        batch = (
+            source.add_dataframe_asset(gate.gate)
+            .add_batch_definition_whole_dataframe("all")
+            .get_batch(batch_parameters={"dataframe": frame})
+        )
         verdicts[gate.gate] = bool(batch.validate(_expectation(gate), result_format="BOOLEAN_ONLY").success)
     return verdicts
 
@@ -71,7 +77,11 @@ def _expectation(gate: Gate) -> Any:
     import great_expectations as gx
 
     name = "".join(part.capitalize() for part in gate.expectation.split("_"))
-    bounds = {key: float(value) for key, value in (("min_value", gate.between.min_value), ("max_value", gate.between.max_value)) if value is not None}
+    bounds = {
+        key: float(value)
+        for key, value in (("min_value", gate.between.min_value), ("max_value", gate.between.max_value))
+        if value is not None
+    }
     column = {"column": gate.between.column} if gate.between.column else {}
     return getattr(gx.expectations, name)(**column, **bounds, severity=gate.severity, meta={"gate": gate.gate})
 
@@ -102,7 +112,9 @@ def margin(gate: Gate, value: Decimal) -> Decimal:
     return min(rooms)
 
 
-def _result(con: "duckdb.DuckDBPyConnection", gate: Gate, view: str, judged: Judged, missing: str | None, agreed: bool | None) -> GateResult:
+def _result(
+    con: "duckdb.DuckDBPyConnection", gate: Gate, view: str, judged: Judged, missing: str | None, agreed: bool | None
+) -> GateResult:
     value = None if missing else observed(gate, judged)
     room = None if value is None else margin(gate, value)
     exact = room is not None and room >= 0

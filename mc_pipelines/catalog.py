@@ -121,7 +121,9 @@ class Catalog:
         try:
             return tuple(self.models[key] for key in TopologicalSorter(graph).static_order() if key in self.models)
         except CycleError as error:
-            raise MissionError(f"assets/: tables depend on each other in a circle: {' -> '.join(error.args[1])}. Break one of these reads.") from error
+            raise MissionError(
+                f"assets/: tables depend on each other in a circle: {' -> '.join(error.args[1])}. Break one of these reads."
+            ) from error
 
     def owner_of(self, table: str) -> Model:
         """The model that writes `table`, be it its own or one written beside it."""
@@ -212,7 +214,11 @@ def _check(catalog: Catalog) -> None:
                 catalog.owner_of(dep)
             except MissionError as error:
                 problems.append(f"{_shown(model.path)}: reads {error}")
-        problems += [f"{_shown(model.path)}: scope names {name}, which the SQL does not read." for name in model.header.scope if name not in model.deps]
+        problems += [
+            f"{_shown(model.path)}: scope names {name}, which the SQL does not read."
+            for name in model.header.scope
+            if name not in model.deps
+        ]
         if (model.header.every == "once") != (model.header.window is None):
             problems.append(f"{_shown(model.path)}: `window` names the column of a day or month table, and is absent for `every: once`.")
         if model.sql is None:

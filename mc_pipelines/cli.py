@@ -261,7 +261,9 @@ def verify(bundle: Path, trusted: Path | None, threshold: int, as_json: bool) ->
 
     found = verify_bundle(bundle, trusted, threshold)
     if as_json:
-        click.echo(json.dumps({"ok": found.ok, "reasons": found.reasons, "warnings": found.warnings, "checked": found.checked}, default=str))
+        click.echo(
+            json.dumps({"ok": found.ok, "reasons": found.reasons, "warnings": found.warnings, "checked": found.checked}, default=str)
+        )
     else:
         for reason in found.reasons:
             click.echo(f"refused: {reason}")

@@ -56,7 +56,9 @@ class Field:
             found["precision"] = f"inexact_{self.name}"
         if self.logical == "timestamp":
             found["zone"] = f"regexp_full_match({quoted}, {literal(LOCAL)})"
-            found["type"] = f"NOT regexp_full_match({quoted}, {literal(LOCAL)}) AND (NOT regexp_full_match({quoted}, {literal(INSTANT)}) OR {self.typed} IS NULL)"
+            found["type"] = (
+                f"NOT regexp_full_match({quoted}, {literal(LOCAL)}) AND (NOT regexp_full_match({quoted}, {literal(INSTANT)}) OR {self.typed} IS NULL)"
+            )
             found["range"] = f"{self.typed} < TIMESTAMP '{EARLIEST}' OR {self.typed} >= TIMESTAMP '{LATEST}'"
         if self.logical == "array":
             found["type"] = f"NOT json_valid({quoted}) OR json_type({quoted}) <> 'ARRAY'"
@@ -119,7 +121,9 @@ def _field(path: Path, declared: Any) -> Field:
     if declared.logicalType not in TYPES:
         raise MissionError(f"{where}: {declared.name}: logicalType {declared.logicalType!r} is not one of {', '.join(TYPES)}.")
     if declared.physicalType != TYPES[declared.logicalType]:
-        raise MissionError(f"{where}: {declared.name}: physicalType of a {declared.logicalType} is {TYPES[declared.logicalType]}, not {declared.physicalType!r}.")
+        raise MissionError(
+            f"{where}: {declared.name}: physicalType of a {declared.logicalType} is {TYPES[declared.logicalType]}, not {declared.physicalType!r}."
+        )
     unknown = sorted(set(declared.model_extra or {}))
     options = declared.logicalTypeOptions or {}
     unknown += sorted(set(options) - OPTIONS)
@@ -130,4 +134,6 @@ def _field(path: Path, declared: Any) -> Field:
             re.compile(options["pattern"])
         except re.error as error:
             raise MissionError(f"{where}: {declared.name}: pattern {options['pattern']!r}: {error}.") from error
-    return Field(declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items())))
+    return Field(
+        declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items()))
+    )

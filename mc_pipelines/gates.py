@@ -57,7 +57,15 @@ class Gate(BaseModel):
     @property
     def bound(self) -> str:
         low, high = self.between.min_value, self.between.max_value
-        return "==" if low is not None and low == high else "between" if low is not None and high is not None else ">=" if low is not None else "<="
+        return (
+            "=="
+            if low is not None and low == high
+            else "between"
+            if low is not None and high is not None
+            else ">="
+            if low is not None
+            else "<="
+        )
 
     @property
     def threshold(self) -> str:
@@ -108,7 +116,7 @@ def read_gates(path: Path) -> tuple[Gate, ...]:
     """The gates of one file, in its order. MissionError names file, line, value and remedy for anything misspelt or unknown."""
     text = path.read_text(encoding="utf-8")
     try:
-        loaded = yaml.load(text, Loader=_Numbers)  # noqa: S506  # a SafeLoader that keeps numbers as text
+        loaded = yaml.load(text, Loader=_Numbers)
     except yaml.YAMLError as error:
         raise MissionError(f"{path}: not YAML: {error}") from error
     if not isinstance(loaded, dict):
@@ -146,13 +154,17 @@ def _gate(path: Path, text: str, table: str, item: dict[str, Any]) -> Gate:
     declared = {key: value for key, value in item.items() if key != expectation}
     try:
         between = Between.model_validate(item[expectation] or {})
-        gate = Gate.model_validate(declared | {"deliverable": path.name.partition(".")[0], "table": table, "expectation": expectation, "between": between})
+        gate = Gate.model_validate(
+            declared | {"deliverable": path.name.partition(".")[0], "table": table, "expectation": expectation, "between": between}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][-1]) if first["loc"] else ""
         start = _line(text, name)
         line = start - 1 + _line("\n".join(text.splitlines()[start - 1 :]), field)
-        raise MissionError(f"{path}:{line}: gate {name}: {field}: {first['msg']} (got {first['input']!r}). Known keys: {', '.join(Gate.model_fields)}.") from error
+        raise MissionError(
+            f"{path}:{line}: gate {name}: {field}: {first['msg']} (got {first['input']!r}). Known keys: {', '.join(Gate.model_fields)}."
+        ) from error
     except InvalidOperation as error:
         raise MissionError(f"{where}: gate {name}: a bound is no number.") from error
     _demands(where, gate)
@@ -163,7 +175,9 @@ def _demands(where: str, gate: Gate) -> None:
     if gate.between.min_value is None and gate.between.max_value is None:
         raise MissionError(f"{where}: gate {gate.gate} has no bound. Give min_value, max_value or both.")
     if EXPECTATIONS[gate.expectation] != (gate.between.column is not None):
-        raise MissionError(f"{where}: gate {gate.gate}: {gate.expectation} {'needs' if EXPECTATIONS[gate.expectation] else 'takes no'} column.")
+        raise MissionError(
+            f"{where}: gate {gate.gate}: {gate.expectation} {'needs' if EXPECTATIONS[gate.expectation] else 'takes no'} column."
+        )
     if gate.severity == "critical" and gate.runbook is None:
         raise MissionError(f"{where}: critical gate {gate.gate} names no runbook. Add `runbook: docs/runbooks/{gate.gate}.md`.")
     if gate.runbook is not None and not (CHECKOUT / gate.runbook).exists():

@@ -143,7 +143,9 @@ class Lake:
                 except CommitFailedError:
                     pass
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
-        raise SupersededError(f"{table}: others kept writing {', '.join(sorted(drafted.recipes))} from newer inputs. Run it again when they are done.")
+        raise SupersededError(
+            f"{table}: others kept writing {', '.join(sorted(drafted.recipes))} from newer inputs. Run it again when they are done."
+        )
 
     def _outdated(self, table: str, draft: Draft) -> bool:
         last = self.windows(table)
@@ -162,7 +164,11 @@ class Lake:
     def _write(self, handle: "DeltaTable", column: str | None, draft: Draft, run_id: str) -> None:
         from deltalake import CommitProperties, WriterProperties, write_deltalake
 
-        metadata = {"run_id": run_id, "windows": json.dumps(dict(sorted(draft.recipes.items()))), "inputs": json.dumps(dict(sorted(draft.inputs.items())))}
+        metadata = {
+            "run_id": run_id,
+            "windows": json.dumps(dict(sorted(draft.recipes.items()))),
+            "inputs": json.dumps(dict(sorted(draft.inputs.items()))),
+        }
         predicate = f"{column} in ({', '.join(map(_quoted, sorted(draft.recipes)))})" if column else None
         relation = draft.relation.order(", ".join(draft.sort)) if draft.sort else draft.relation
         reader = relation.to_arrow_reader(BATCH_ROWS)
@@ -194,7 +200,9 @@ class Lake:
         opened = self.open(table)
         if opened is None:
             return []
-        return opened.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, keep_versions=sorted(set(pinned)), full=True)
+        return opened.vacuum(
+            retention_hours=0, dry_run=False, enforce_retention_duration=False, keep_versions=sorted(set(pinned)), full=True
+        )
 
 
 def _announced(reader: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
@@ -215,7 +223,14 @@ def _duckdb_type(kind: "pa.DataType") -> str:
     text = str(kind)
     if text.startswith("decimal"):
         return "DECIMAL" + text[text.index("(") :]
-    names = {"string": "VARCHAR", "large_string": "VARCHAR", "string_view": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN"}
+    names = {
+        "string": "VARCHAR",
+        "large_string": "VARCHAR",
+        "string_view": "VARCHAR",
+        "int64": "BIGINT",
+        "int32": "INTEGER",
+        "bool": "BOOLEAN",
+    }
     names |= {"date32[day]": "DATE", "timestamp[us]": "TIMESTAMP", "double": "DOUBLE", "int16": "SMALLINT", "int8": "TINYINT"}
     if text not in names:
         raise MissionError(f"column type {text} is not one that tables here may have. Cast it in the model.")

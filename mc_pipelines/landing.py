@@ -76,7 +76,14 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
     rows, clean, quoted, rest, last = 0, True, False, b"", b""
     try:
         for chunk in opened(path):
-            if clean and (b"\0" in chunk or b"\r" in chunk or b"\x1f" in chunk or b"\x1e" in chunk or b"\xef\xbb\xbf" in chunk or b"\xe2\x80\xa8" in chunk):
+            if clean and (
+                b"\0" in chunk
+                or b"\r" in chunk
+                or b"\x1f" in chunk
+                or b"\x1e" in chunk
+                or b"\xef\xbb\xbf" in chunk
+                or b"\xe2\x80\xa8" in chunk
+            ):
                 clean = False
             quoted = quoted or b'"' in chunk
             lines = (rest + chunk).split(b"\n")
@@ -161,7 +168,9 @@ def unchanged(files: list[LandedFile], known: dict[str, str]) -> None:
     now = {file.name: file.scan.sha256 for file in files}
     for name, sha in sorted(known.items()):
         if name not in now:
-            raise MissionError(f"landing/{name}: was landed with sha256 {sha} and is gone. Put it back; what must not count is voided by an amending event.")
+            raise MissionError(
+                f"landing/{name}: was landed with sha256 {sha} and is gone. Put it back; what must not count is voided by an amending event."
+            )
         if now[name] != sha:
             raise MissionError(
                 f"landing/{name}: bytes changed after landing (sha256 was {sha}, is {now[name]}). "

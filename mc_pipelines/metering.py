@@ -35,7 +35,9 @@ def _literal(text: str) -> str:
 
 def _column(meter: reference.Meter, name: str) -> str:
     if name not in VALUE_COLUMNS:
-        raise MissionError(f"reference/meters.yaml: meter {meter.meter} names column {name!r}; the contract has {', '.join(sorted(VALUE_COLUMNS))}.")
+        raise MissionError(
+            f"reference/meters.yaml: meter {meter.meter} names column {name!r}; the contract has {', '.join(sorted(VALUE_COLUMNS))}."
+        )
     return name
 
 
@@ -48,12 +50,18 @@ def meter_select(meter: reference.Meter, source: str = "metering.usage_events") 
     if meter.aggregation == "count":
         item, quantity = "''", "CAST(1 AS DECIMAL(38, 9))"
     elif meter.value is None:
-        raise MissionError(f"reference/meters.yaml: meter {meter.meter} aggregates by {meter.aggregation} and so needs `value`: the column to read.")
+        raise MissionError(
+            f"reference/meters.yaml: meter {meter.meter} aggregates by {meter.aggregation} and so needs `value`: the column to read."
+        )
     else:
         value = _column(meter, meter.value)
         conditions.append(f"{value} IS NOT NULL")
         unique = meter.aggregation == "unique_count"
-        item = (f"unnest(list_distinct(from_json({value}, '[\"VARCHAR\"]')))" if meter.list else f"CAST({value} AS VARCHAR)") if unique else "''"
+        item = (
+            (f"unnest(list_distinct(from_json({value}, '[\"VARCHAR\"]')))" if meter.list else f"CAST({value} AS VARCHAR)")
+            if unique
+            else "''"
+        )
         quantity = "CAST(1 AS DECIMAL(38, 9))" if unique else f"CAST({value} AS DECIMAL(38, 9))"
     return (
         f"SELECT {CARRIED}, {_literal(meter.meter)} AS meter, {dimension} AS dimension, {item} AS item, {quantity} AS quantity "
@@ -122,7 +130,14 @@ def _period_rows(states: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
             numerator, denominator = level, Decimal(period_us)
             quantity = quotient(level, Decimal(period_us))
         else:
-            by_aggregation = {"count": Decimal(events), "sum": summed, "min": lowest, "max": highest, "latest": latest, "unique_count": Decimal(items)}
+            by_aggregation = {
+                "count": Decimal(events),
+                "sum": summed,
+                "min": lowest,
+                "max": highest,
+                "latest": latest,
+                "unique_count": Decimal(items),
+            }
             quantity = by_aggregation[aggregation]
         yield period, tenant, meter, dimension, events, quantity, numerator, denominator
 

@@ -42,7 +42,11 @@ def _fast_csv(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str | None:
         count = con.sql(f"SELECT count(*) FROM {source}").fetchall()[0][0]
     except duckdb.Error:
         return None
-    return f"SELECT CAST(to_json(each) AS VARCHAR) AS line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw FROM {source} AS each" if count == file.scan.rows - 1 else None
+    return (
+        f"SELECT CAST(to_json(each) AS VARCHAR) AS line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw FROM {source} AS each"
+        if count == file.scan.rows - 1
+        else None
+    )
 
 
 def _parquet(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str:
@@ -113,7 +117,10 @@ def shown(content: bytes) -> str:
 
 def split_csv(file: LandedFile) -> Iterator[Row]:
     """Rows of a CSV file by Python's own reader; a row of another width than the header is a reject."""
-    text = (content.removesuffix(b"\r").replace(b"\0", b"\\x00").decode("utf-8", "backslashreplace") + "\n" for content, _ in lines(opened(file.path)))
+    text = (
+        content.removesuffix(b"\r").replace(b"\0", b"\\x00").decode("utf-8", "backslashreplace") + "\n"
+        for content, _ in lines(opened(file.path))
+    )
     reader = csv.reader(text)
     header = [name.removeprefix("\ufeff") for name in next(reader, [])]
     csv.field_size_limit(MOST_LINE)
@@ -134,4 +141,8 @@ def split_csv(file: LandedFile) -> Iterator[Row]:
         elif any("\\x" in value for value in record):
             yield None, "line:not_utf8", ",".join(record)[:RAW_CHARACTERS]
         else:
-            yield json.dumps(dict(zip(header, (value if value != "" else None for value in record), strict=True)), ensure_ascii=False), None, None
+            yield (
+                json.dumps(dict(zip(header, (value if value != "" else None for value in record), strict=True)), ensure_ascii=False),
+                None,
+                None,
+            )

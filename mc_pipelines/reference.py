@@ -139,7 +139,9 @@ def read(home: Home, kind: str) -> list[Any]:
             first = error.errors()[0]
             where = _line(path, first["input"] if not isinstance(first["input"], dict) else next(iter(first["input"].values()), ""))
             field = ".".join(map(str, first["loc"]))
-            raise MissionError(f"{path}:{where}: {field}: {first['msg']} (got {first['input']!r}). Known keys: {', '.join(declared.model_fields)}.") from error
+            raise MissionError(
+                f"{path}:{where}: {field}: {first['msg']} (got {first['input']!r}). Known keys: {', '.join(declared.model_fields)}."
+            ) from error
         key = tuple(getattr(row, part) for part in grain.split(","))
         if key in rows:
             raise MissionError(f"{path}:{_line(path, key[-1])}: {grain} = {key} is declared twice. Keep one.")
@@ -186,7 +188,14 @@ def relation_of(work: "Work", schema: Mapping[str, str], rows: Iterator[tuple[An
     """Python rows as a relation; `schema` maps column to VARCHAR, DATE, TIMESTAMP, BIGINT, BOOLEAN or DECIMAL (38, 9)."""
     import pyarrow as pa
 
-    kinds = {"VARCHAR": pa.string(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us"), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_(), "DECIMAL": pa.decimal128(38, 9)}
+    kinds = {
+        "VARCHAR": pa.string(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+        "BIGINT": pa.int64(),
+        "BOOLEAN": pa.bool_(),
+        "DECIMAL": pa.decimal128(38, 9),
+    }
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     table = pa.table({name: pa.array(values, kinds[kind]) for (name, kind), values in zip(schema.items(), columns, strict=True)})
     return work.con.from_arrow(table)
@@ -194,7 +203,14 @@ def relation_of(work: "Work", schema: Mapping[str, str], rows: Iterator[tuple[An
 
 def tenants(work: "Work") -> "duckdb.DuckDBPyRelation":
     rows = ((row.tenant_id, row.name, row.zone, row.currency, row.plan, row.grace_days) for row in read(work.shop.home, "tenants"))
-    schema = {"tenant_id": "VARCHAR", "name": "VARCHAR", "zone": "VARCHAR", "currency": "VARCHAR", "plan": "VARCHAR", "grace_days": "BIGINT"}
+    schema = {
+        "tenant_id": "VARCHAR",
+        "name": "VARCHAR",
+        "zone": "VARCHAR",
+        "currency": "VARCHAR",
+        "plan": "VARCHAR",
+        "grace_days": "BIGINT",
+    }
     return relation_of(work, schema, rows)
 
 
@@ -209,7 +225,15 @@ def explained(work: "Work") -> "duckdb.DuckDBPyRelation":
         (row.tenant_id, row.meter, date.fromisoformat(f"{row.period}-01"), row.reason, row.note, row.owner, row.expires)
         for row in read(work.shop.home, "explained")
     )
-    schema = {"tenant_id": "VARCHAR", "meter": "VARCHAR", "period": "DATE", "reason": "VARCHAR", "note": "VARCHAR", "owner": "VARCHAR", "expires": "DATE"}
+    schema = {
+        "tenant_id": "VARCHAR",
+        "meter": "VARCHAR",
+        "period": "DATE",
+        "reason": "VARCHAR",
+        "note": "VARCHAR",
+        "owner": "VARCHAR",
+        "expires": "DATE",
+    }
     return relation_of(work, schema, rows)
 
 
@@ -220,8 +244,18 @@ def conflict_choices(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 
 def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
-    rows = ((name, row.about, row.owner, row.start, row.counts_repeats, row.counts_repeats_why) for name, row in read_sources(work.shop.home).items())
-    schema = {"source": "VARCHAR", "about": "VARCHAR", "owner": "VARCHAR", "start": "DATE", "counts_repeats": "BOOLEAN", "counts_repeats_why": "VARCHAR"}
+    rows = (
+        (name, row.about, row.owner, row.start, row.counts_repeats, row.counts_repeats_why)
+        for name, row in read_sources(work.shop.home).items()
+    )
+    schema = {
+        "source": "VARCHAR",
+        "about": "VARCHAR",
+        "owner": "VARCHAR",
+        "start": "DATE",
+        "counts_repeats": "BOOLEAN",
+        "counts_repeats_why": "VARCHAR",
+    }
     return relation_of(work, schema, rows)
 
 
@@ -254,7 +288,14 @@ def local_days(work: "Work") -> "duckdb.DuckDBPyRelation":
     zones = sorted({row.zone for row in read(work.shop.home, "tenants")})
     margin = timedelta(days=2)
     rows = (row for zone in zones for row in local_day_rows(zone, calendar.start - margin, calendar.end + margin))
-    schema = {"zone": "VARCHAR", "utc_day": "DATE", "local_day": "DATE", "start_utc": "TIMESTAMP", "end_utc": "TIMESTAMP", "end_us": "BIGINT"}
+    schema = {
+        "zone": "VARCHAR",
+        "utc_day": "DATE",
+        "local_day": "DATE",
+        "start_utc": "TIMESTAMP",
+        "end_utc": "TIMESTAMP",
+        "end_us": "BIGINT",
+    }
     return relation_of(work, schema, rows)
 
 

@@ -112,7 +112,9 @@ class _Attempt:
         upstream = self.shop.catalog.owner_of(dep)
         version = self.shop.lake.view(con, dep, where=_pruning(self.model.scope_of(dep, upstream), self.model, upstream, dep, self.stale))
         if version is None:
-            raise MissionError(f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order.")
+            raise MissionError(
+                f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order."
+            )
         return version
 
 

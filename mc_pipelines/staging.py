@@ -66,7 +66,9 @@ def _read(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[
         f"SELECT DATE '{day}' AS landing_day, {literal(file.name)} AS file, {_replayed(file.replay_of)} AS replay_of, {number} AS file_number, line, reject, raw "
         f"FROM ({relation(con, file, number)})"
         for number, (day, file) in enumerate(files)
-    ] or ["SELECT NULL::DATE AS landing_day, '' AS file, NULL::DATE AS replay_of, 0 AS file_number, '' AS line, '' AS reject, '' AS raw WHERE false"]
+    ] or [
+        "SELECT NULL::DATE AS landing_day, '' AS file, NULL::DATE AS replay_of, 0 AS file_number, '' AS line, '' AS reject, '' AS raw WHERE false"
+    ]
     checked = """
         SELECT landing_day, file, replay_of, file_number, raw, line AS whole,
                CASE WHEN reject IS NOT NULL THEN reject
@@ -149,7 +151,9 @@ def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, rules: dict[s
 def _facts(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]]) -> "duckdb.DuckDBPyRelation":
     import pyarrow as pa
 
-    counted = con.sql("SELECT file, count(*) FILTER (WHERE NOT bad), count(*) FILTER (WHERE bad), string_agg(DISTINCT array_to_string(json_keys(extras), ' '), ' ') FROM judged GROUP BY file")
+    counted = con.sql(
+        "SELECT file, count(*) FILTER (WHERE NOT bad), count(*) FILTER (WHERE bad), string_agg(DISTINCT array_to_string(json_keys(extras), ' '), ' ') FROM judged GROUP BY file"
+    )
     counts = {file: (accepted, refused, extras) for file, accepted, refused, extras in counted.fetchall()}
     rows = []
     for day, file in files:
@@ -159,7 +163,19 @@ def _facts(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence
             raise MissionError(
                 f"landing/{file.name}: {by_bytes} rows by its bytes, but {accepted} accepted and {refused} refused. Keep the file and report this defect."
             )
-        rows.append((date.fromisoformat(day), file.name, file.scan.sha256, file.bytes, by_bytes, accepted, refused, " ".join(sorted(set((extras or "").split())))[:RAW_CHARACTERS] or None, contract.version))
+        rows.append(
+            (
+                date.fromisoformat(day),
+                file.name,
+                file.scan.sha256,
+                file.bytes,
+                by_bytes,
+                accepted,
+                refused,
+                " ".join(sorted(set((extras or "").split())))[:RAW_CHARACTERS] or None,
+                contract.version,
+            )
+        )
     kinds = [pa.date32(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.int64(), pa.string(), pa.string()]
     names = ("landing_day", "file", "sha256", "bytes", "rows_in", "accepted", "quarantined", "unknown_fields", "contract_version")
     columns = list(zip(*rows, strict=True)) or [()] * len(names)

@@ -4,9 +4,7 @@ from pathlib import Path
 
 FILES = {
     "reference/calendar.yaml": (
-        "# First and last day for which partitions, local days and billing periods exist.\n"
-        "start: 2026-01-01\n"
-        "end: 2027-12-31\n"
+        "# First and last day for which partitions, local days and billing periods exist.\nstart: 2026-01-01\nend: 2027-12-31\n"
     ),
     "reference/tenants.yaml": (
         "tenants:\n"

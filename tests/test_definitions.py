@@ -31,7 +31,7 @@ def graph(defs: dg.Definitions) -> dict[str, dict[str, object]]:
             "kinds": sorted(spec.kinds),
             "partitions": type(spec.partitions_def).__name__ if spec.partitions_def else None,
         }
-        for spec in sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.path)
+        for spec in sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key.to_user_string())
     }
 
 

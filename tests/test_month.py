@@ -93,7 +93,12 @@ def quantity(home: Home, meter: str = "api_requests") -> object:
 
 def state(home: Home) -> dict[str, object]:
     lake = Lake(str(home.lake))
-    made = {path.relative_to(home.root).as_posix(): path.read_bytes() for folder in (home.site, home.evidence) for path in sorted(folder.rglob("*")) if path.is_file()}
+    made = {
+        path.relative_to(home.root).as_posix(): path.read_bytes()
+        for folder in (home.site, home.evidence)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     return made | {table: lake.version(table) for table in lake.tables()}
 
 
@@ -174,7 +179,9 @@ def test_a_landed_file_that_changes_is_an_error_and_the_last_good_state_stands(t
     assert not ran.ok
     assert any("bytes changed after landing" in problem and "2026-04-10/a.ndjson" in problem for problem in ran.problems)
     after = state(home)
-    assert {name: after[name] for name in before if not name.startswith("ops.")} == {name: before[name] for name in before if not name.startswith("ops.")}
+    assert {name: after[name] for name in before if not name.startswith("ops.")} == {
+        name: before[name] for name in before if not name.startswith("ops.")
+    }
 
 
 def test_a_close_without_tables_says_what_to_run(tmp_path: Path) -> None:
@@ -185,7 +192,14 @@ def test_a_close_without_tables_says_what_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "point",
-    ["lake.rows_handed_over", "lake.committed", "staging.quarantine_committed", "staging.rows_committed", "close.bundle_built", "close.journal_written"],
+    [
+        "lake.rows_handed_over",
+        "lake.committed",
+        "staging.quarantine_committed",
+        "staging.rows_committed",
+        "close.bundle_built",
+        "close.journal_written",
+    ],
 )
 def test_killed_at_a_commit_point_a_re_run_gives_the_same_results(point: str, closed: tuple[Home, Attempt], tmp_path: Path) -> None:
     home = lay(tmp_path)
