@@ -13,6 +13,7 @@ def connect() -> "duckdb.DuckDBPyConnection":
 
     con = duckdb.connect(config={"temp_directory": os.environ.get("TMPDIR", "/tmp") + "/mission-spill"})
     con.execute("SET TimeZone='UTC'")
+    con.execute("SET enable_progress_bar = false")
     if memory := os.environ.get("MISSION_MEMORY"):
         con.execute("SET memory_limit = ?", [memory])
     if threads := os.environ.get("MISSION_THREADS"):

@@ -60,11 +60,10 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
     from mc_pipelines.definitions import build_defs
 
     defs = build_defs(home)
-    tags = {
-        "dagster/asset_partition_range_start": windows[0],
-        "dagster/asset_partition_range_end": windows[-1],
-        "requested_by": os.environ.get("USER", "cli"),
-    }
+    single = windows[0] == windows[-1]  # a run of one partition keeps the partition on its check results
+    tags = {"requested_by": os.environ.get("USER", "cli")}
+    if not single:
+        tags |= {"dagster/asset_partition_range_start": windows[0], "dagster/asset_partition_range_end": windows[-1]}
     known = defs.resolve_job_def(job)
     outside = [
         window for window in (windows[0], windows[-1]) if known.partitions_def and not known.partitions_def.has_partition_key(window)
@@ -73,7 +72,9 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
         raise MissionError(f"{', '.join(outside)}: no such partition yet, or it lies before reference/calendar.yaml's start.")
     with instance(home) as opened:
         stop = _follow(opened, progress)
-        result = known.execute_in_process(instance=opened, tags=tags, run_config=QUIET, raise_on_error=False)
+        result = known.execute_in_process(
+            instance=opened, tags=tags, partition_key=windows[0] if single else None, run_config=QUIET, raise_on_error=False
+        )
         stop()
         problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
         return Ran(result.run_id, result.success, tuple(problems))
