@@ -67,7 +67,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     done = _close(home, laid["month"])
     unchanged = not done.fresh and _versions(home) == before and not done.pages
     if not as_json:
-        _print_gates(done)
+        _print_gates(home, done)
         click.echo(f"scoreboard  {home.site / 'index.html'}")
         click.echo(f"bundle      {done.bundle}")
         click.echo(
@@ -130,30 +130,43 @@ def _pages(home: Home) -> dict[str, str]:
     return pages | ({"bundle": str(bundles[-1].parent)} if bundles else {})
 
 
-def _print_gates(done: "Attempt") -> None:
+def _print_gates(home: Home, done: "Attempt") -> None:
+    """The gates as a table; for each that did not pass why, who owns it, and its runbook."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("gate", "observed", "threshold", "result", "why", title=f"Gates of {done.period}", title_justify="left")
+    table = Table("gate", "observed", "threshold", "result", title=f"Gates of {done.period}", title_justify="left")
     for result in done.results:
         style = {"passed": "green", "failed": "red", "no_evidence": "yellow"}[result.status]
-        table.add_row(
-            result.gate,
-            result.value or "-",
-            f"{result.bound} {result.threshold}",
-            f"[{style}]{result.status}[/]",
-            "" if result.status == "passed" else _plain(result.reason),
-        )
-    Console(soft_wrap=False).print(table)
-    for result in done.results:
-        if result.status != "passed" and result.runbook:
-            click.echo(f"remedy for {result.gate}: {result.runbook}")
+        table.add_row(result.gate, result.value or "-", f"{result.bound} {result.threshold}", f"[{style}]{result.status}[/]")
+    Console().print(table)
+    open_gates = [result for result in done.results if result.status != "passed"]
+    for result in open_gates:
+        click.echo(f"{result.status}: {result.gate} ({result.owner}). {result.reason}")
+        for row in result.offending[:3]:
+            click.echo(f"    {json.dumps(row, ensure_ascii=False)}")
+        if result.runbook:
+            click.echo(f"    remedy: {result.runbook}")
+    if any("variance" in result.gate for result in open_gates):
+        _print_causes(home, done.period)
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
+def _print_causes(home: Home, month: str) -> None:
+    """The causes of the variance, heaviest first."""
+    from mc_pipelines.close import month_key, pinned
+    from mc_pipelines.engine import connect
+    from mc_pipelines.report import month_views, records
+    from mc_pipelines.runner import Workshop
 
-    return escape(text)
+    shop, con = Workshop.open(home), connect()
+    month_views(shop, con, month_key(month), ["metering.variance_causes"], pinned(shop))
+    heaviest = records(
+        con,
+        "SELECT cause, meter, CAST(sum(rows) AS BIGINT) AS rows, sum(quantity) AS quantity, min(sample) AS sample FROM metering.variance_causes "
+        "GROUP BY cause, meter ORDER BY sum(rows) DESC, cause, meter LIMIT 5",
+    )
+    for row in heaviest:
+        click.echo(f"cause: {row['cause']} on {row['meter']}: {row['rows']} row(s), {row['quantity']} (for example {row['sample']})")
 
 
 def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
@@ -212,7 +225,7 @@ def close(month: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_attempt_json(home, done)))
     else:
-        _print_gates(done)
+        _print_gates(home, done)
         click.echo(f"bundle   {done.bundle}\nverdict  {done.verdict}")
     sys.exit(0 if done.verdict == "passed" else FAILED)
 
@@ -235,7 +248,7 @@ def gates(month: str | None, as_json: bool) -> None:
     else:
         from mc_pipelines.close import Attempt
 
-        _print_gates(Attempt(period[:7], 0, verdict(results), results, home.evidence, "", False, ()))
+        _print_gates(home, Attempt(period[:7], 0, verdict(results), results, home.evidence, "", False, ()))
     sys.exit(0 if verdict(results) == "passed" else FAILED)
 
 
