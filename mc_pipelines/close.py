@@ -19,6 +19,7 @@ from mc_pipelines.faults import reach
 from mc_pipelines.gates import Gate, GateResult, read_gates
 from mc_pipelines.home import Home
 from mc_pipelines.runner import Workshop
+from mc_pipelines.shell import write_views
 
 if TYPE_CHECKING:
     from mc_pipelines.journal import Entry, Journal
@@ -198,6 +199,7 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     standing = attempts(journal, month)[-1]
     progress("building the site")
     pages = show(home, shop, period, as_of, results, journal)
+    write_views(home)
     return Attempt(month, standing["edition"], standing["verdict"], results, home.evidence / standing["bundle"], digest, fresh, pages)
 
 
