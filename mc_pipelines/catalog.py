@@ -151,7 +151,8 @@ def _explain(path: Path, error: ValidationError, lines: list[str]) -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         leaf = str(item["loc"][-1]) if item["loc"] else ""
-        line = next((number for number, text in enumerate(lines, 1) if leaf and leaf in text), 1)
+        written = [number for number, text in enumerate(lines, 1) if leaf and text.removeprefix("--").strip().startswith(f"{leaf}:")]
+        line = next(iter(written or [number for number, text in enumerate(lines, 1) if leaf and leaf in text]), 1)
         problems.append(f"{path}:{line}: {key}: {item['msg']} (got {item['input']!r})")
     return "\n".join(problems) + f"\nKnown keys: {', '.join(Header.model_fields)}."
 

@@ -349,6 +349,25 @@ def sql(query: str | None, at: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--events", default=100_000, show_default=True)
+@click.option("--tenants", default=50, show_default=True)
+@click.option("--start", default="2026-04-01", show_default=True)
+@click.option("--days", "span", default=30, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["ndjson", "csv", "parquet"]), default="parquet", show_default=True)
+@click.option("--faults/--no-faults", default=True, show_default=True)
+def simulate(directory: Path, events: int, tenants: int, start: str, span: int, seed: int, file_format: Any, faults: bool) -> None:
+    """Write a home of generated usage with known truth. Example: mission simulate /tmp/sim --events 1000000"""
+    from datetime import date
+
+    from mc_pipelines.simulate import simulate as generate
+
+    generate(directory, events, tenants, date.fromisoformat(start), span, seed, file_format, faults)
+    click.echo(f"truth: {directory / 'truth.json'}\nNext: export MISSION_HOME={directory.resolve()}")
+
+
+@main.command()
 @click.option("--port", default=3000, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 def ui(port: int, host: str) -> None:
@@ -358,7 +377,9 @@ def ui(port: int, host: str) -> None:
     from mc_pipelines.home import CHECKOUT
     from mc_pipelines.orchestra import instance
 
-    with instance(Home.find()):
+    home = Home.find()
+    with instance(home):
+        os.environ |= {"DAGSTER_HOME": str(home.dagster), "MISSION_HOME": str(home.root)}
         click.echo(f"http://{host}:{port}")
         os.execv(
             sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-p", str(port), "-h", host]

@@ -85,10 +85,12 @@ class Lake:
         known, folded = self._folded.get(table, (-1, {}))
         if opened.version() > known:
             folded = dict(folded)
-            for commit in reversed(opened.history(opened.version() - known)):
+            missing = opened.version() - known
+            # delta-rs lists commits newer than the handle too, under wrong numbers: only the oldest ones asked for are its own.
+            for version, commit in enumerate(reversed(opened.history(missing)[-missing:]), known + 1):
                 inputs = json.loads(commit.get("inputs", "{}"))
                 for window, recipe in json.loads(commit.get("windows", "{}")).items():
-                    folded[window] = Written(recipe, int(commit["version"]), inputs)
+                    folded[window] = Written(recipe, version, inputs)
             self._folded[table] = (opened.version(), folded)
         return folded
 
@@ -127,6 +129,7 @@ class Lake:
         """
         from deltalake.exceptions import CommitFailedError
 
+        refused: list[str] = []
         for attempt in range(ATTEMPTS):
             # The versions that may be overwritten are fixed before the inputs are read: any later writer then conflicts.
             handle = self.open(table)
@@ -142,10 +145,9 @@ class Lake:
                     return self.version(table)
                 except CommitFailedError:
                     pass
+            refused = sorted(drafted.recipes)
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
-        raise SupersededError(
-            f"{table}: others kept writing {', '.join(sorted(drafted.recipes))} from newer inputs. Run it again when they are done."
-        )
+        raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
 
     def _outdated(self, table: str, draft: Draft) -> bool:
         last = self.windows(table)

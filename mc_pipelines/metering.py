@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 NANO = Decimal("0.000000001")
 VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"})
 CARRIED = (
-    "landing_day, tenant_id, source, id, kind, CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
+    "landing_day, tenant_id, source, id, kind, "
+    "CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
     "occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
 )
 
@@ -73,7 +74,8 @@ def readings(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per event, meter and item; a void is one row without a meter. Sorted, so that files prune by local day."""
     selects = [meter_select(meter) for meter in reference.read(work.shop.home, "meters")]
     selects.append(
-        f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity FROM metering.usage_events WHERE kind = 'void'"
+        f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity "
+        "FROM metering.usage_events WHERE kind = 'void'"
     )
     return work.con.sql(" UNION ALL ".join(selects) + " ORDER BY landing_day, local_day, meter, tenant_id, event_key, item")
 
@@ -86,8 +88,10 @@ WITH dated AS (
     FROM metering.usage_daily AS daily
     JOIN reference.meters AS meters ON meters.meter = daily.meter
     JOIN reference.periods AS periods ON periods.tenant_id = daily.tenant_id
-     AND (periods.period = CAST(date_trunc('month', daily.day) AS DATE) OR (meters.aggregation = 'weighted_sum' AND periods.period > daily.day))
-    WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) AND daily.landing_day <= periods.cutoff_day
+     AND (periods.period = CAST(date_trunc('month', daily.day) AS DATE)
+          OR (meters.aggregation = 'weighted_sum' AND periods.period > daily.day))
+    WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+      AND daily.landing_day <= periods.cutoff_day AND daily.until_day > periods.cutoff_day
 )
 SELECT period, tenant_id, meter, dimension, any_value(aggregation) AS aggregation,
        CAST(coalesce(sum(events) FILTER (WHERE inside), 0) AS BIGINT) AS events,
@@ -96,8 +100,11 @@ SELECT period, tenant_id, meter, dimension, any_value(aggregation) AS aggregatio
        max_by(latest_quantity, (latest_at, latest_ingested_at, latest_id)) AS latest,
        count(DISTINCT item) AS items,
        any_value(period_us) AS period_us,
-       CAST(coalesce(sum(CASE WHEN inside THEN level_microseconds + CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_end_us - day_end_us AS DECIMAL(17, 0))
-                              ELSE CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_us AS DECIMAL(17, 0)) END), 0) AS DECIMAL(38, 9)) AS level_microseconds
+       CAST(coalesce(sum(CASE WHEN aggregation <> 'weighted_sum' THEN 0
+                              WHEN inside THEN level_microseconds
+                                               + CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_end_us - day_end_us AS DECIMAL(17, 0))
+                              ELSE CAST(quantity_sum AS DECIMAL(20, 9)) * CAST(period_us AS DECIMAL(17, 0)) END), 0)
+            AS DECIMAL(38, 9)) AS level_microseconds
 FROM dated
 GROUP BY period, tenant_id, meter, dimension
 ORDER BY period, tenant_id, meter, dimension

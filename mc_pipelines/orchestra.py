@@ -47,8 +47,6 @@ def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
         copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
-    os.environ["DAGSTER_HOME"] = str(home.dagster)
-    os.environ["MISSION_HOME"] = str(home.root)
     with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
         yield opened
 

@@ -62,7 +62,7 @@ class Meter(Declared):
     value: str | None = None
     list: bool = False
     unit: str
-    floor: Decimal = Decimal(1)
+    floor: Decimal = Field(default=Decimal(1), gt=0, max_digits=38, decimal_places=9)
     filter: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     dimensions: tuple[str, ...] = ()
 
@@ -116,12 +116,23 @@ def _load(path: Path) -> Any:
     except FileNotFoundError as error:
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MissionError(f"{path}: not readable YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {error}") from error
 
 
-def _line(path: Path, value: Any) -> int:
-    text = str(value)
-    return next((number for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if text and text in line), 1)
+def _line(path: Path, where: Sequence[int | str]) -> int:
+    """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
+    node, line = yaml.compose(path.read_text(encoding="utf-8")), 1
+    for step in where:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode) and step in (found := {key.value: (key, value) for key, value in node.value}):
+            key, node = found[str(step)]
+            line = key.start_mark.line + 1
+        else:
+            break
+    return line
 
 
 def read(home: Home, kind: str) -> list[Any]:
@@ -132,19 +143,11 @@ def read(home: Home, kind: str) -> list[Any]:
     if not isinstance(loaded, dict) or set(loaded) != {kind} or not isinstance(loaded[kind], list):
         raise MissionError(f"{path}:1: expected one key `{kind}` holding a list (it may be []).")
     rows: dict[tuple[Any, ...], Any] = {}
-    for item in loaded[kind]:
-        try:
-            row = declared.model_validate(item)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = _line(path, first["input"] if not isinstance(first["input"], dict) else next(iter(first["input"].values()), ""))
-            field = ".".join(map(str, first["loc"]))
-            raise MissionError(
-                f"{path}:{where}: {field}: {first['msg']} (got {first['input']!r}). Known keys: {', '.join(declared.model_fields)}."
-            ) from error
+    for number, item in enumerate(loaded[kind]):
+        row: Any = _one(path, declared, item, (kind, number))
         key = tuple(getattr(row, part) for part in grain.split(","))
         if key in rows:
-            raise MissionError(f"{path}:{_line(path, key[-1])}: {grain} = {key} is declared twice. Keep one.")
+            raise MissionError(f"{path}:{_line(path, (kind, number))}: {grain} = {key} is declared twice. Keep one.")
         rows[key] = row
     return [rows[key] for key in sorted(rows)]
 
@@ -152,21 +155,31 @@ def read(home: Home, kind: str) -> list[Any]:
 def read_sources(home: Home) -> dict[str, Source]:
     """`reference/sources.yaml`: landing sources by name."""
     path = home.declared("reference/sources.yaml")
-    return {name: _one(path, Source, item) for name, item in sorted(_load(path)["sources"].items())}
+    loaded = _load(path)
+    if not isinstance(loaded, dict) or set(loaded) != {"sources"} or not isinstance(loaded["sources"], dict):
+        raise MissionError(f"{path}:1: expected one key `sources` holding a mapping of source name to its declaration.")
+    return {name: _one(path, Source, item, ("sources", name)) for name, item in sorted(loaded["sources"].items())}
 
 
 def read_calendar(home: Home) -> Calendar:
     """`reference/calendar.yaml`: the span of every calendar."""
     path = home.declared("reference/calendar.yaml")
-    return _one(path, Calendar, _load(path))
+    calendar = _one(path, Calendar, _load(path), ())
+    if calendar.end < calendar.start:
+        raise MissionError(f"{path}:{_line(path, ('end',))}: end {calendar.end} lies before start {calendar.start}. Swap them.")
+    return calendar
 
 
-def _one(path: Path, kind: type[Kind], item: Any) -> Kind:
+def _one(path: Path, kind: type[Kind], item: Any, where: tuple[int | str, ...]) -> Kind:
     try:
         return kind.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise MissionError(f"{path}:{_line(path, first['loc'][-1])}: {first['loc']}: {first['msg']} (got {first['input']!r}).") from error
+        problems = [
+            f"{path}:{_line(path, at)}: {'.'.join(map(str, at))}: {each['msg']} (got {each['input']!r})."
+            for each in error.errors()
+            for at in [(*where, *each["loc"])]
+        ]
+        raise MissionError("\n".join([*problems, f"Known keys: {', '.join(kind.model_fields)}."])) from error
 
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
@@ -266,7 +279,7 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 def microseconds(instant: datetime) -> int:
     """Whole microseconds from the epoch to a naive UTC instant."""
-    return (instant - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    return (instant - datetime.fromtimestamp(0, UTC).replace(tzinfo=None)) // timedelta(microseconds=1)
 
 
 def local_day_rows(zone_name: str, start: date, end: date) -> Iterator[tuple[str, date, date, datetime, datetime, int]]:

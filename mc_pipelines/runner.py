@@ -175,7 +175,8 @@ def _touch_digests(shop: Workshop, dep: str) -> dict[str, str]:
     if shop.lake.view(con, table) is None:
         return {}
     rows = con.sql(
-        f"SELECT CAST(local_day AS VARCHAR), md5(string_agg(CAST(landing_day AS VARCHAR) || digest, ',' ORDER BY landing_day, digest)) FROM {table} GROUP BY local_day"
+        "SELECT CAST(local_day AS VARCHAR), md5(string_agg(CAST(landing_day AS VARCHAR) || digest, ',' ORDER BY landing_day, digest)) "
+        f"FROM {table} GROUP BY local_day"
     ).fetchall()
     return dict(rows)
 
@@ -184,6 +185,7 @@ def _touched_windows(shop: Workshop, model: Model) -> Iterator[str]:
     for dep, scope in model.header.scope.items():
         if scope == "touched":
             yield from _touch_digests(shop, dep)
+            yield from shop.lake.windows(model.key)  # a day that nothing touches any more (a changed zone) must be emptied
 
 
 def _rows(shop: Workshop, model: Model, windows: Sequence[str]) -> dict[str, int]:
@@ -196,7 +198,7 @@ def _rows(shop: Workshop, model: Model, windows: Sequence[str]) -> dict[str, int
         return {WHOLE: _scalar(con, f"SELECT count(*) FROM {model.key}")}
     keys = ", ".join(f"DATE '{window}'" for window in windows)
     rows: Any = con.sql(f"SELECT CAST({column} AS VARCHAR), count(*) FROM {model.key} WHERE {column} IN ({keys}) GROUP BY 1").fetchall()
-    return {window: 0 for window in windows} | dict(rows)
+    return dict.fromkeys(windows, 0) | dict(rows)
 
 
 def _scalar(con: "duckdb.DuckDBPyConnection", query: str) -> int:

@@ -102,5 +102,7 @@ def test_a_gate_cannot_be_declared_twice(tmp_path: Path) -> None:
 
 def test_the_declared_gates_are_readable_and_every_critical_one_has_its_runbook() -> None:
     declared = read_gates(CHECKOUT / "checks" / "metering.yaml")
-    assert {"metering_variance", "metering_unreferenced", "metering_conflicts", "metering_quarantine", "metering_rows_conserved"} <= {g.gate for g in declared}
+    assert {"metering_variance", "metering_unreferenced", "metering_conflicts", "metering_quarantine", "metering_rows_conserved"} <= {
+        g.gate for g in declared
+    }
     assert all(gate.runbook for gate in declared if gate.severity == "critical")

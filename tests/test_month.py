@@ -17,6 +17,7 @@ from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.orchestra import days, run_job
 from mc_pipelines.runner import Workshop, materialise
+from mc_pipelines.signing import known_keys
 from mc_pipelines.starter import write_home
 from mc_pipelines.verify import verify
 
@@ -114,7 +115,7 @@ def test_a_month_is_counted_judged_signed_and_shown(closed: tuple[Home, Attempt]
     assert quantity(home) == 300  # 30 days of ten
     assert done.verdict == "passed"
     assert {result.gate: result.status for result in done.results}["metering_variance"] == "passed"
-    assert verify(done.bundle, None).ok
+    assert verify(done.bundle, known_keys(home.keys)).ok
     assert "metering_variance" in (home.site / "index.html").read_text(encoding="utf-8")
 
 
@@ -148,11 +149,11 @@ def test_a_failed_attempt_is_signed_and_the_next_lists_it(tmp_path: Path) -> Non
     failed = plain(home)
     assert failed.verdict == "failed"
     assert {result.gate for result in failed.results if result.status == "failed"} >= {"metering_variance", "metering_landing_complete"}
-    assert verify(failed.bundle, None).ok
+    assert verify(failed.bundle, known_keys(home.keys)).ok
     land(home, "usage_events", date(2026, 4, 10), "again.ndjson", [event(90 + step, date(2026, 4, 10)) for step in range(10)])
     passed = plain(home)
     assert (passed.verdict, passed.edition) == ("passed", 2)
-    statement = verify(passed.bundle, None).predicate
+    statement = verify(passed.bundle, known_keys(home.keys)).predicate
     assert statement is not None
     assert [entry["verdict"] for entry in statement["earlier_attempts"]] == ["failed"]
 
@@ -203,8 +204,8 @@ def test_a_close_without_tables_says_what_to_run(tmp_path: Path) -> None:
 )
 def test_killed_at_a_commit_point_a_re_run_gives_the_same_results(point: str, closed: tuple[Home, Attempt], tmp_path: Path) -> None:
     home = lay(tmp_path)
-    script = "import sys; from pathlib import Path; from mc_pipelines.home import Home; from tests.test_month import plain; plain(Home(Path(sys.argv[1])))"
-    environment = os.environ | {"MISSION_CRASH_AT": point, "PYTHONPATH": str(CHECKOUT)}
+    script = "import sys; from pathlib import Path; from mc_pipelines.home import Home; from test_month import plain; plain(Home(Path(sys.argv[1])))"
+    environment = os.environ | {"MISSION_CRASH_AT": point, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'tests'}"}
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, cwd=CHECKOUT, capture_output=True, check=False)
     assert killed.returncode == -9
     again = plain(home)

@@ -89,8 +89,8 @@ def may_2015(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (reference / "calendar.yaml").write_text("start: 2015-05-01\nend: 2015-05-31\n", encoding="utf-8")
     (reference / "explained.yaml").write_text("explained: []\n", encoding="utf-8")
     (reference / "meters.yaml").write_text(
-        "meters:\n  - {meter: api_requests, type: http.request, aggregation: count, unit: request, floor: 0}\n"
-        "  - {meter: egress_bytes, type: http.request, aggregation: sum, value: bytes, unit: byte, floor: 0}\n",
+        "meters:\n  - {meter: api_requests, type: http.request, aggregation: count, unit: request, floor: 0.5}\n"
+        "  - {meter: egress_bytes, type: http.request, aggregation: sum, value: bytes, unit: byte, floor: 0.5}\n",
         encoding="utf-8",
     )
     events = list(samples.access_events(samples.log_lines(), OWN_DATES, by_client=True))
@@ -124,11 +124,15 @@ def test_at_its_own_dates_the_log_closes_with_19_duplicates(may_2015: Home) -> N
 
 def test_seven_tenants_exceed_a_quarter_percent_and_each_is_told_duplicate(may_2015: Home) -> None:
     breaches = rows_of(
-        may_2015, "metering.variance", "SELECT tenant_id, reference, metered FROM metering.variance WHERE meter = 'api_requests' AND variance_ratio > 0.0025"
+        may_2015,
+        "metering.variance",
+        "SELECT tenant_id, reference, metered FROM metering.variance WHERE meter = 'api_requests' AND variance_ratio > 0.0025",
     )
     assert len(breaches) == 7
     assert (364, 351) in {(reference, metered) for _, reference, metered in breaches}
-    causes = rows_of(may_2015, "metering.variance_causes", "SELECT tenant_id, cause FROM metering.variance_causes WHERE meter = 'api_requests'")
+    causes = rows_of(
+        may_2015, "metering.variance_causes", "SELECT tenant_id, cause FROM metering.variance_causes WHERE meter = 'api_requests'"
+    )
     assert sorted(causes) == sorted((tenant, "duplicate") for tenant, _, _ in breaches)
 
 

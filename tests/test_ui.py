@@ -14,7 +14,7 @@ import pytest
 
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.orchestra import run_job
-from tests.test_month import lay, plain
+from test_month import lay, plain
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")

@@ -10,16 +10,16 @@ WITH repeated AS (
     HAVING count(DISTINCT payload_digest) > 1
 ),
 shared AS (
-    SELECT id_key, min(tenant_id) AS tenant_id, min(source) AS source, min(id) AS id,
+    SELECT id_key, min(tenant_id) AS tenant_id, list(DISTINCT tenant_id) AS claimants, min(source) AS source, min(id) AS id,
            min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT tenant_id) AS versions
     FROM staging.usage_events
     GROUP BY id_key
     HAVING count(DISTINCT tenant_id) > 1
 ),
 found AS (
-    SELECT 'payload_differs' AS kind, tenant_id, source, id, occurred_at, copies, versions FROM repeated
+    SELECT 'payload_differs' AS kind, [tenant_id] AS claimants, tenant_id, source, id, occurred_at, copies, versions FROM repeated
     UNION ALL
-    SELECT 'tenant_differs' AS kind, tenant_id, source, id, occurred_at, copies, versions FROM shared
+    SELECT 'tenant_differs' AS kind, claimants, tenant_id, source, id, occurred_at, copies, versions FROM shared
 )
 SELECT periods.period, found.kind, found.tenant_id, found.source, found.id, found.copies, found.versions,
        CASE WHEN choices.choice IS NULL THEN 'open' ELSE 'settled' END AS status,
@@ -28,6 +28,7 @@ FROM found
 JOIN reference.periods AS periods
   ON periods.tenant_id = found.tenant_id AND found.occurred_at >= periods.start_utc AND found.occurred_at < periods.end_utc
 LEFT JOIN reference.conflict_choices AS choices
-  ON choices.tenant_id = found.tenant_id AND choices.source = found.source AND choices.id = found.id
+  ON list_contains(found.claimants, choices.tenant_id) AND choices.source = found.source AND choices.id = found.id
 WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+QUALIFY row_number() OVER (PARTITION BY periods.period, found.kind, found.tenant_id, found.source, found.id ORDER BY choices.tenant_id) = 1
 ORDER BY periods.period, found.kind, found.tenant_id, found.source, found.id

@@ -1,45 +1,54 @@
 -- about: Mergeable usage states per tenant, meter and local day. A day can be merged with another; its figures alone cannot be added up.
--- grain: tenant_id, meter, dimension, item, day, landing_day
+-- grain: tenant_id, meter, dimension, item, day, landing_day, until_day
 -- every: day
 -- window: day
 -- scope: {metering.readings: touched, metering.amendments: touched}
 -- engine: portable
-WITH last_amendment AS (
-    -- Of several amendments of one event the last landed stands.
-    SELECT target_key, event_key AS amendment_key
-    FROM metering.amendments
-    QUALIFY row_number() OVER (PARTITION BY target_key ORDER BY landing_day DESC, ingested_at DESC, event_key DESC) = 1
-),
-counted AS (
+WITH counted AS (
     SELECT tenant_id, meter, dimension, item, local_day, day_end_us, landing_day, occurred_at, occurred_us, ingested_at, id, quantity, event_key
     FROM metering.readings
     WHERE kind = 'usage' AND local_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
 ),
-standing AS (
-    SELECT counted.tenant_id, counted.meter, counted.dimension, counted.item, counted.local_day, counted.day_end_us, counted.landing_day,
-           counted.occurred_at, counted.occurred_us, counted.ingested_at, counted.id, counted.quantity
-    FROM counted
-    LEFT JOIN last_amendment ON last_amendment.target_key = counted.event_key
-    WHERE last_amendment.target_key IS NULL
-),
 targets AS (
-    SELECT DISTINCT counted.event_key, counted.local_day, counted.day_end_us, counted.occurred_at, counted.occurred_us, last_amendment.amendment_key
+    SELECT DISTINCT event_key, local_day, day_end_us, landing_day, occurred_at, occurred_us
     FROM counted
-    JOIN last_amendment ON last_amendment.target_key = counted.event_key
+    WHERE event_key IN (SELECT target_key FROM metering.amendments)
 ),
-replaced AS (
-    SELECT amendments.tenant_id, amendments.meter, amendments.dimension, amendments.item, targets.local_day, targets.day_end_us, amendments.landing_day,
-           targets.occurred_at, targets.occurred_us, amendments.ingested_at, amendments.id, amendments.quantity
-    FROM targets
-    JOIN metering.amendments AS amendments ON amendments.event_key = targets.amendment_key
-    WHERE amendments.kind = 'replace'
+amending AS (
+    SELECT DISTINCT target_key, event_key AS amendment_key, landing_day, ingested_at
+    FROM metering.amendments
+),
+steps AS (
+    -- Each amendment stands from its landing day (or its target's, if later) until the next: a close reads what stood at its cut-off.
+    SELECT amending.target_key, amending.amendment_key, targets.local_day, targets.day_end_us, targets.occurred_at, targets.occurred_us,
+           greatest(amending.landing_day, targets.landing_day) AS from_day,
+           lead(greatest(amending.landing_day, targets.landing_day), 1, CAST('9999-12-31' AS DATE))
+               OVER (PARTITION BY amending.target_key
+                     ORDER BY amending.landing_day, amending.ingested_at NULLS FIRST, amending.amendment_key) AS until_day
+    FROM amending
+    JOIN targets ON targets.event_key = amending.target_key
+),
+amended AS (
+    SELECT target_key, min(from_day) AS until_day
+    FROM steps
+    GROUP BY target_key
 ),
 effective AS (
-    SELECT * FROM standing
+    SELECT counted.tenant_id, counted.meter, counted.dimension, counted.item, counted.local_day, counted.day_end_us, counted.landing_day,
+           coalesce(amended.until_day, CAST('9999-12-31' AS DATE)) AS until_day,
+           counted.occurred_at, counted.occurred_us, counted.ingested_at, counted.id, counted.quantity
+    FROM counted
+    LEFT JOIN amended ON amended.target_key = counted.event_key
+    WHERE amended.until_day IS NULL OR amended.until_day > counted.landing_day
     UNION ALL
-    SELECT * FROM replaced
+    SELECT amendments.tenant_id, amendments.meter, amendments.dimension, amendments.item, steps.local_day, steps.day_end_us, steps.from_day,
+           steps.until_day,
+           steps.occurred_at, steps.occurred_us, amendments.ingested_at, amendments.id, amendments.quantity
+    FROM steps
+    JOIN metering.amendments AS amendments ON amendments.event_key = steps.amendment_key
+    WHERE amendments.kind = 'replace' AND steps.until_day > steps.from_day
 )
-SELECT effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day AS day, effective.landing_day,
+SELECT effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day AS day, effective.landing_day, effective.until_day,
        max(effective.day_end_us) AS day_end_us,
        count(*) AS events,
        CAST(sum(effective.quantity) AS DECIMAL(38, 9)) AS quantity_sum,
@@ -54,4 +63,5 @@ SELECT effective.tenant_id, effective.meter, effective.dimension, effective.item
             AS DECIMAL(38, 9)) AS level_microseconds
 FROM effective
 JOIN reference.meters AS meters ON meters.meter = effective.meter
-GROUP BY effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day, effective.landing_day
+GROUP BY effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day, effective.landing_day,
+         effective.until_day

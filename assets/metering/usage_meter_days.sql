@@ -11,7 +11,8 @@ WITH tenant_days AS (
     JOIN reference.meters AS meters ON meters.meter = daily.meter
     JOIN reference.periods AS periods
       ON periods.tenant_id = daily.tenant_id AND periods.period = CAST(date_trunc('month', daily.day) AS DATE)
-    WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) AND daily.landing_day <= periods.cutoff_day
+    WHERE periods.period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+      AND daily.landing_day <= periods.cutoff_day AND daily.until_day > periods.cutoff_day
     GROUP BY periods.period, daily.tenant_id, daily.meter, daily.dimension, daily.day
 )
 SELECT period, meter, day, CAST(sum(events) AS BIGINT) AS events,

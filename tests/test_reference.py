@@ -1,0 +1,166 @@
+"""Calendars against hand-calculated instants, and reference files read strictly."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from conftest import Bench, instant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mc_pipelines import reference
+from mc_pipelines.errors import MissionError
+
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "Europe/Berlin",
+    "America/Havana",  # falls back at 01:00 to midnight: the day begins twice
+    "Africa/Cairo",  # springs forward at midnight: the day begins at 01:00
+    "America/St_Johns",
+    "Pacific/Kiritimati",
+    "America/Nuuk",
+]
+
+
+def spans(zone: str, start: date, end: date) -> dict[date, tuple[datetime, datetime]]:
+    return {day: (begins, ends) for _, _, day, begins, ends, _ in reference.local_day_rows(zone, start, end)}
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "begins", "hours"),
+    [
+        # Offsets from the tz database: New York -5/-4 (2026-03-08, 2026-11-01), Kathmandu +5:45,
+        # Lord Howe +11/+10:30 (2026-04-05, 2026-10-04).
+        ("America/New_York", "2026-03-07", "2026-03-07T05:00:00", 24),
+        ("America/New_York", "2026-03-08", "2026-03-08T05:00:00", 23),
+        ("America/New_York", "2026-11-01", "2026-11-01T04:00:00", 25),
+        ("Asia/Kathmandu", "2026-04-01", "2026-03-31T18:15:00", 24),
+        ("Australia/Lord_Howe", "2026-04-05", "2026-04-04T13:00:00", 24.5),
+        ("Australia/Lord_Howe", "2026-10-04", "2026-10-03T13:30:00", 23.5),
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00", 23),
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00", 25),
+    ],
+)
+def test_a_local_day_is_half_open_between_local_midnights(zone: str, day: str, begins: str, hours: float) -> None:
+    at = date.fromisoformat(day)
+    assert spans(zone, at, at)[at] == (instant(begins), instant(begins) + timedelta(hours=hours))
+
+
+def test_apia_skipped_a_day() -> None:
+    # Samoa went from UTC-10 to UTC+14 at the end of 2011-12-29; 2011-12-30 did not happen there.
+    found = spans("Pacific/Apia", date(2011, 12, 28), date(2012, 1, 1))
+    assert date(2011, 12, 30) not in found
+    assert found[date(2011, 12, 29)] == (instant("2011-12-29T10:00:00"), instant("2011-12-30T10:00:00"))
+    assert found[date(2011, 12, 31)] == (instant("2011-12-30T10:00:00"), instant("2011-12-31T10:00:00"))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_days_leave_no_gap_and_do_not_overlap(zone: str) -> None:
+    found = spans(zone, date(2011, 12, 1), date(2012, 1, 31)) | spans(zone, date(2026, 1, 1), date(2027, 1, 1))
+    for (day, (_, ends)), (following, (begins, _)) in pairwise(sorted(found.items())):
+        if following - day < timedelta(days=300):
+            assert ends == begins
+
+
+@settings(max_examples=200, deadline=None)
+@given(zone=st.sampled_from(ZONES), at=st.datetimes(datetime(2026, 1, 3), datetime(2026, 12, 29)))  # noqa: DTZ001  # naive UTC, as staged
+def test_every_instant_falls_on_the_local_day_its_zone_says(zone: str, at: datetime) -> None:
+    local = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
+    rows = reference.local_day_rows(zone, at.date() - timedelta(days=3), at.date() + timedelta(days=3))
+    hits = [(day, ends, end_us) for _, utc_day, day, begins, ends, end_us in rows if utc_day == at.date() and begins <= at < ends]
+    assert [day for day, _, _ in hits] == [local]
+    assert hits[0][2] == reference.microseconds(hits[0][1])
+
+
+def test_microseconds_are_counted_from_the_epoch() -> None:
+    assert reference.microseconds(instant("2026-04-01T00:00:00.000001")) == 1_775_001_600_000_001  # date -u -d 2026-04-01 +%s
+
+
+TENANTS = """tenants:
+  - {tenant_id: ktm, name: K, zone: Asia/Kathmandu, currency: NPR, plan: p, grace_days: 2}
+  - {tenant_id: ny, name: N, zone: America/New_York, currency: USD, plan: p, grace_days: 2}
+  - {tenant_id: utc, name: U, zone: UTC, currency: EUR, plan: p, grace_days: 0}
+"""
+
+
+def test_periods_are_instants_with_a_cut_off_day(bench: Bench) -> None:
+    bench.declare("tenants", TENANTS)
+    found = {
+        (tenant, period.isoformat()[:7]): (begins, ends, cutoff.isoformat())
+        for tenant, period, begins, ends, cutoff in reference.period_rows(bench.home)
+    }
+    assert found["ny", "2026-03"] == (instant("2026-03-01T05:00:00"), instant("2026-04-01T04:00:00"), "2026-04-03")  # 743 hours
+    assert found["ny", "2026-11"] == (instant("2026-11-01T04:00:00"), instant("2026-12-01T05:00:00"), "2026-12-03")  # 721 hours
+    assert found["ktm", "2026-04"] == (instant("2026-03-31T18:15:00"), instant("2026-04-30T18:15:00"), "2026-05-02")
+    assert found["utc", "2026-12"] == (instant("2026-12-01T00:00:00"), instant("2027-01-01T00:00:00"), "2027-01-01")
+    assert {period for _, period in found} == {f"{year}-{month:02}" for year in (2026, 2027) for month in range(1, 13)}
+
+
+TENANT = "  - {tenant_id: a, name: A, zone: UTC, currency: EUR, plan: p, grace_days: 2}\n"
+METER = "  - {meter: m, type: t, aggregation: count, unit: u}\n"
+SOURCE = "  a: {about: a, owner: o, start: 2026-01-01}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "said"),
+    [
+        (
+            "tenants",
+            f"tenants:\n{TENANT}{TENANT.replace('UTC', 'Europe/Atlantis').replace('id: a', 'id: b')}",
+            3,
+            "Europe/Atlantis is no IANA time zone",
+        ),
+        ("tenants", f"tenants:\n{TENANT}{TENANT.replace('EUR', 'euro').replace('id: a', 'id: b')}", 3, "euro"),
+        ("tenants", f"tenants:\n{TENANT}{TENANT.replace('days: 2', 'days: 99')}", 3, "99"),
+        ("tenants", f"tenants:\n{TENANT}{TENANT.replace('grace_days', 'grace')}", 3, "grace: Extra inputs"),
+        ("tenants", f"tenants:\n{TENANT}{TENANT}", 3, "declared twice"),
+        ("tenants", "tenants:\n  - tenant_id: a\n    stages:\n      - product: p\n        stage: beta\n", 5, "beta"),
+        ("tenants", "tenants:\n  - just text\n", 2, "just text"),
+        ("tenants", "tenant: []\n", 1, "expected one key `tenants`"),
+        ("tenants", "", 1, "expected one key `tenants`"),
+        ("meters", f"meters:\n{METER}{METER.replace('count', 'median')}", 3, "median"),
+        ("meters", f"meters:\n{METER}{METER.replace('meter: m', 'meter: M 1')}", 3, "M 1"),
+        ("meters", f"meters:\n{METER.replace('}', ', floor: 0}')}", 2, "greater than 0"),
+        ("meters", f"meters:\n{METER.replace('}', ', flor: 1}')}", 2, "flor"),
+        (
+            "explained",
+            "explained:\n  - {tenant_id: a, meter: m, period: April, reason: r, note: n, owner: o, expires: 2026-06-30}\n",
+            2,
+            "April",
+        ),
+        ("conflicts", "conflicts:\n  - {tenant_id: a, source: s, id: i, choice: last, reason: r, owner: o}\n", 2, "last"),
+        ("sources", f"sources:\n{SOURCE}{SOURCE.replace('a:', 'b:', 1).replace('start', 'begin')}", 3, "begin"),
+        ("sources", "sources: []\n", 1, "expected one key `sources`"),
+        ("sources", "source: {}\n", 1, "expected one key `sources`"),
+        ("calendar", "start: 2026-01-01\nend: soon\n", 2, "soon"),
+        ("calendar", "start: 2026-01-01\nend: 2025-01-01\n", 2, "before start"),
+    ],
+)
+def test_a_mistake_names_file_line_and_value(bench: Bench, name: str, text: str, line: int, said: str) -> None:
+    bench.declare(name, text)
+    with pytest.raises(MissionError, match=re.escape(f"{bench.home.reference / name}.yaml:{line}: ")) as error:  # noqa: PT012  # one of three readers
+        if name == "sources":
+            reference.read_sources(bench.home)
+        elif name == "calendar":
+            reference.read_calendar(bench.home)
+        else:
+            reference.read(bench.home, name)
+    assert said in str(error.value)
+
+
+def test_unreadable_yaml_names_its_line(bench: Bench) -> None:
+    bench.declare("meters", "meters:\n  - {meter: [}\n")
+    with pytest.raises(MissionError, match=r"meters\.yaml:2: not readable YAML"):
+        reference.read(bench.home, "meters")
+
+
+def test_a_declaration_in_order_of_its_key_with_exact_floors(bench: Bench) -> None:
+    bench.declare("meters", f"meters:\n{METER.replace('meter: m', 'meter: z').replace('}', ', floor: 0.1}')}{METER}")
+    assert [(row.meter, row.floor) for row in reference.read(bench.home, "meters")] == [("m", Decimal(1)), ("z", Decimal("0.1"))]
