@@ -12,6 +12,7 @@ import pytest
 
 from mc_pipelines import demo, samples
 from mc_pipelines.engine import connect
+from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.runner import Workshop, materialise
@@ -140,7 +141,7 @@ def test_the_demo_lands_the_same_bytes_twice_and_refuses_what_another_landed(tmp
     path = tmp_path / "landing" / "a"
     demo.place(path, b"x")
     demo.place(path, b"x")
-    with pytest.raises(demo.MissionError, match="something else has landed"):
+    with pytest.raises(MissionError, match="something else has landed"):
         demo.place(path, b"y")
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+from test_month import lay, plain
 
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.orchestra import run_job
-from test_month import lay, plain
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
