@@ -83,13 +83,15 @@ def _known(shop: "Workshop", table: str) -> dict[str, dict[str, str]]:
 
 def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Accepted and refused rows of one file, wherever it lies; nothing is written."""
-    from mc_pipelines.reference import read
+    from mc_pipelines.reference import calendar_instants, read, read_calendar
 
     file = landing.single(path)
     con = connect()
     con.execute("CREATE SCHEMA reference")
     con.execute("CREATE TABLE reference.tenants (tenant_id VARCHAR)")
     con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])
+    con.execute("CREATE TABLE reference.calendar (begins TIMESTAMP, ends TIMESTAMP)")
+    con.execute("INSERT INTO reference.calendar VALUES (?, ?)", calendar_instants(read_calendar(home)))
     result = staging.stage(con, contract_of(home, source), [("1970-01-01", file)])
     return _records(result.accepted), _records(result.refused)
 

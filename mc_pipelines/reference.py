@@ -312,6 +312,17 @@ def local_days(work: "Work") -> "duckdb.DuckDBPyRelation":
     return relation_of(work, schema, rows)
 
 
+def calendar_instants(calendar: Calendar) -> tuple[datetime, datetime]:
+    """The naive UTC instants [first, after the last) that lie on a local day of the calendar in every zone on earth."""
+    margin = timedelta(days=1)
+    return datetime.combine(calendar.start - margin, time()), datetime.combine(calendar.end + 2 * margin, time())
+
+
+def calendar(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = iter([calendar_instants(read_calendar(work.shop.home))])
+    return relation_of(work, {"begins": "TIMESTAMP", "ends": "TIMESTAMP"}, rows)
+
+
 def next_month(day: date) -> date:
     """The first day of the month after `day`'s."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)

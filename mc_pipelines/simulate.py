@@ -5,14 +5,17 @@ calls the pipeline; the truth is counted while the events are made.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
+from mc_pipelines.durable import write
 from mc_pipelines.errors import MissionError
+from mc_pipelines.malformed import spoilt
+from mc_pipelines.truth import Truth, total
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,30 +39,11 @@ CLASSES = {
     "schema_drift": 7,
     "malformed": 8,
 }
-MALFORMED = ("unknown_tenant", "time_without_zone", "negative_bytes", "missing_id", "unknown_type")
 METERS = """meters:
   - {meter: api_requests, type: http.request, aggregation: count, unit: request, floor: 1}
   - {meter: egress_bytes, type: http.request, aggregation: sum, value: bytes, unit: byte, floor: 1}
   - {meter: unique_paths, type: http.request, aggregation: unique_count, value: path, unit: path, floor: 1}
 """
-
-
-@dataclass
-class Truth:
-    """What the data holds. `daily`: tenant, meter, local day, quantity over all accepted events, each identity once.
-
-    `months`: tenant, meter, month, metered (landed by the cut-off) and reference. `planted`: rows per fault;
-    `rows`: rows landed per source; `accepted`, `quarantined`: of the usage events' rows.
-    """
-
-    events: int
-    rows: dict[str, int] = field(default_factory=dict)
-    accepted: int = 0
-    quarantined: int = 0
-    planted: dict[str, int] = field(default_factory=dict)
-    malformed: dict[str, int] = field(default_factory=dict)
-    daily: list[tuple[str, str, str, int]] = field(default_factory=list)
-    months: list[tuple[str, str, str, int, int]] = field(default_factory=list)
 
 
 def simulate(
@@ -77,12 +61,7 @@ def simulate(
         )
     if (out / "landing").exists() and any((out / "landing").rglob("*.*")):
         raise MissionError(f"{out / 'landing'}: has files already; landed files never change. Name another folder.")
-    truth = Truth(
-        events,
-        {"usage_events": 0, "gateway_log": 0},
-        planted=dict.fromkeys((*CLASSES, "out_of_order"), 0),
-        malformed=dict.fromkeys(MALFORMED, 0),
-    )
+    truth = Truth(events, {"usage_events": 0, "gateway_log": 0}, planted=dict.fromkeys((*CLASSES, "out_of_order"), 0))
     _declare(out, tenants, start)
     with duckdb.connect() as con:
         _prepare(con, tenants, start, days)
@@ -90,7 +69,7 @@ def simulate(
         for offset, count in enumerate(_per_day(events, start, days)):
             _day(con, truth, out, start + timedelta(days=offset), range(at, at + count), seed, format, faults, events <= IDS_UP_TO)
             at += count
-        _total(con, truth)
+        total(con, truth)
     (out / "truth.json").write_text(json.dumps(asdict(truth), indent=1) + "\n", encoding="utf-8")
     return truth
 
@@ -159,16 +138,20 @@ def _midnight(day: date, zone: str) -> datetime:
     return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
 
 
-# One md5 a row: the upper half places the event, the lower half sizes it. tenant ~ T u^3 and bytes ~ 1/u: few are large.
+# One md5 a row: one half places the event, the other sizes it (62 bits each). tenant ~ T u^3 and bytes ~ 1/u: few are large.
 MAKE = """
 CREATE OR REPLACE TEMP TABLE made AS
-WITH drawn AS (
-    SELECT n, md5_number_upper($seed || '/' || n) AS a, md5_number_lower($seed || '/' || n) AS b,
+WITH near AS (
+    SELECT * FROM midnights WHERE local_day BETWEEN CAST($day AS DATE) - 1 AND CAST($day AS DATE) + 1
+), hashed AS (
+    SELECT n, md5_number($seed || '/' || n) AS hash FROM range($first, $last) AS numbers(n)
+), drawn AS (
+    SELECT n, CAST((hash >> 64) & 4611686018427387903 AS BIGINT) AS a, CAST(hash & 4611686018427387903 AS BIGINT) AS b,
            CASE WHEN $faults THEN n % $every ELSE 0 END AS class
-    FROM range($first, $last) AS numbers(n)
+    FROM hashed
 ), placed AS (
     SELECT n, class, CAST(floor($tenants * pow(CAST(a & 1048575 AS DOUBLE) / 1048576, 3)) AS INTEGER) AS tenant,
-           $hours[CAST(1 + (a >> 20) % len($hours) AS INTEGER)] AS hour, CAST((a >> 30) % 3600000000 AS BIGINT) AS within,
+           ascii(substr($hours, CAST(1 + (a >> 20) % length($hours) AS INTEGER), 1)) - 65 AS hour, CAST((a >> 30) % 3600000000 AS BIGINT) AS within,
            CAST(200 + 40000000 // (1 + (b & 65535)) AS BIGINT) AS bytes,
            CAST(((b >> 16) % $paths) * ((b >> 24) % $paths) // $paths AS INTEGER) AS path
     FROM drawn
@@ -177,33 +160,27 @@ WITH drawn AS (
            CASE WHEN class = 6 AND mids.begins IS NOT NULL THEN mids.begins + to_microseconds((n // $every) % 3 - 1)
                 ELSE CAST($day AS TIMESTAMP) + to_microseconds(((hour + placed.tenant * 7) % 24) * 3600000000 + within) END AS moment
     FROM placed JOIN tenants USING (tenant)
-    LEFT JOIN midnights AS mids ON mids.zone = tenants.zone AND CAST(mids.begins AS DATE) = CAST($day AS DATE)
+    LEFT JOIN near AS mids ON mids.zone = tenants.zone AND CAST(mids.begins AS DATE) = CAST($day AS DATE)
 )
 SELECT timed.*, local.local_day, local.month, local.cutoff, CAST($day AS DATE) + CASE WHEN class = 3 THEN $late ELSE 0 END AS landing,
-       format('sim-{}-{}', $seed, n) AS id
-FROM timed JOIN midnights AS local ON local.zone = timed.zone AND moment >= local.begins AND moment < local.ends
-ORDER BY n
+       'sim-' || $seed || '-' || n AS id
+FROM timed JOIN near AS local ON local.zone = timed.zone AND moment >= local.begins AND moment < local.ends
 """
-# What lands: file name -> (days after the event's, which rows, bytes, tenant, id, type, text behind the time).
-PARTS: dict[str, tuple[int, str, str, str, str, str, str]] = {
-    "events": (0, "class NOT IN (3, 4, 7, 8)", "bytes", "tenant_id", "id", "'http.request'", "'Z'"),
-    "drift": (0, "class = 7", "bytes", "tenant_id", "id", "'http.request'", "'Z'"),
-    "late": (LATE_DAYS, "class = 3", "bytes", "tenant_id", "id", "'http.request'", "'Z'"),
-    "copies": (1, "class = 1", "bytes", "tenant_id", "id", "'http.request'", "'Z'"),
-    "conflicts": (1, "class = 2", "bytes + 1", "tenant_id", "id", "'http.request'", "'Z'"),
-    "malformed": (
-        0, "class = 8", "CASE WHEN bad = 2 THEN -1 ELSE bytes END", "CASE WHEN bad = 0 THEN 'nobody' ELSE tenant_id END",
-        "CASE WHEN bad <> 3 THEN id END", "CASE WHEN bad = 4 THEN 'http.teapot' ELSE 'http.request' END",
-        "CASE WHEN bad = 1 THEN '' ELSE 'Z' END",
-    ),
-}  # fmt: skip
+# What lands beside the plain rows: file name -> (days after the event's, which rows, its bytes).
+PARTS: dict[str, tuple[int, str, str]] = {
+    "events": (0, "class NOT IN (3, 4, 7, 8)", "bytes"),
+    "drift": (0, "class = 7", "bytes"),
+    "late": (LATE_DAYS, "class = 3", "bytes"),
+    "copies": (1, "class = 1", "bytes"),
+    "conflicts": (1, "class = 2", "bytes + 1"),
+}
 
 
 def _day(
     con: "duckdb.DuckDBPyConnection", truth: Truth, out: Path, day: date, numbers: range, seed: int, format: Format, faults: bool, ids: bool
 ) -> None:
     tenants = con.sql("SELECT count(*) FROM tenants").fetchall()[0][0]
-    hours = [hour for hour, weight in enumerate(HOURS) for _ in range(weight)]
+    hours = "".join(chr(65 + hour) * weight for hour, weight in enumerate(HOURS))
     values = {
         "seed": str(seed),
         "first": numbers.start,
@@ -216,13 +193,11 @@ def _day(
     con.execute(MAKE, values | {"paths": PATHS, "day": str(day), "late": LATE_DAYS})
     for name, part in PARTS.items():
         _land(con, truth, out, day, name, part, format)
+    _land_malformed(con, truth, out, day)
     _log(con, truth, out, day, ids)
     by_class = {int(key): int(count) for key, count in con.sql("SELECT class, count(*) FROM made GROUP BY class").fetchall()}
     for name, number in CLASSES.items():
         truth.planted[name] += by_class.get(number, 0) if faults else 0
-    kinds = con.sql(f"SELECT (n // {EVERY}) % 5, count(*) FROM made WHERE class = 8 GROUP BY 1").fetchall() if faults else []
-    for kind, count in kinds:
-        truth.malformed[MALFORMED[int(kind)]] += count
     disorder = (
         "SELECT count(*) FROM (SELECT moment < lag(moment) OVER (ORDER BY n) AS back FROM made WHERE class NOT IN (3, 4, 7, 8)) WHERE back"
     )
@@ -233,31 +208,40 @@ def _day(
 
 
 def _land(
-    con: "duckdb.DuckDBPyConnection",
-    truth: Truth,
-    out: Path,
-    day: date,
-    name: str,
-    part: tuple[int, str, str, str, str, str, str],
-    format: Format,
+    con: "duckdb.DuckDBPyConnection", truth: Truth, out: Path, day: date, name: str, part: tuple[int, str, str], format: Format
 ) -> None:
-    after, rows, size, tenant, ident, kind, zone = part
+    after, rows, size = part
     data = {"bytes": size, "path": "'/v1/' || path", "status": "'200'"} | ({"region": "'eu'"} if name == "drift" else {})
     named = "struct_pack(" + ", ".join(f"{key} := {value}" for key, value in data.items()) + ") AS data"
     flat = ", ".join(f'{value} AS "data.{key}"' for key, value in data.items())
-    select = f"""SELECT '1.0' AS specversion, {ident} AS id, 'sim/edge' AS source, {kind} AS type, {tenant} AS subject,
-        strftime(moment, '%Y-%m-%dT%H:%M:%S.%f') || {zone} AS time,
+    select = f"""SELECT '1.0' AS specversion, id, 'sim/edge' AS source, 'http.request' AS type, tenant_id AS subject,
+        strftime(moment, '%Y-%m-%dT%H:%M:%S.%fZ') AS time,
         strftime(moment + to_days({after}) + to_seconds(2), '%Y-%m-%dT%H:%M:%S.%fZ') AS ingested_at, {named if format == "ndjson" else flat}
-        FROM (SELECT *, (n // {EVERY}) % 5 AS bad FROM made WHERE {rows} ORDER BY n)"""
-    path = out / "landing" / "usage_events" / str(day + timedelta(days=after)) / f"{name}-{day}.{format}"
+        FROM (SELECT * FROM made WHERE {rows} ORDER BY n)"""
     count = con.sql(f"SELECT count(*) FROM made WHERE {rows}").fetchall()[0][0]
     truth.rows["usage_events"] += count
-    truth.quarantined += count if name == "malformed" else 0
-    truth.accepted += 0 if name == "malformed" else count
+    truth.accepted += count
     if count or name == "events":
-        _copy(
-            con, select, path, {"ndjson": "FORMAT json", "csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPRESSION zstd"}[format]
-        )
+        how = {"ndjson": "FORMAT json", "csv": "FORMAT csv, HEADER", "parquet": "FORMAT parquet, COMPRESSION zstd"}[format]
+        _copy(con, select, out / "landing" / "usage_events" / str(day + timedelta(days=after)) / f"{name}-{day}.{format}", how)
+
+
+def _land_malformed(con: "duckdb.DuckDBPyConnection", truth: Truth, out: Path, day: date) -> None:
+    """Bad rows land as JSON Lines whatever the format of the others: only there can a row be bad in every way."""
+    rows = con.sql(f"""
+        SELECT n // {EVERY}, id, tenant_id, strftime(moment, '%Y-%m-%dT%H:%M:%S.%fZ'), bytes, '/v1/' || path FROM made WHERE class = 8 ORDER BY n
+    """).fetchall()
+    lines = []
+    for number, ident, tenant, moment, size, path in rows:
+        event = {"specversion": "1.0", "id": ident, "source": "sim/edge", "type": "http.request", "subject": tenant, "time": moment}
+        event |= {"ingested_at": moment, "data": {"bytes": size, "path": path, "status": "200"}}
+        reason, bad = spoilt(event, number)
+        truth.malformed[reason] = truth.malformed.get(reason, 0) + 1
+        lines.append(bad + b"\n")
+    truth.rows["usage_events"] += len(lines)
+    truth.quarantined += len(lines)
+    if lines:
+        write(out / "landing" / "usage_events" / str(day) / f"malformed-{day}.ndjson", b"".join(lines))
 
 
 def _copy(con: "duckdb.DuckDBPyConnection", select: str, path: Path, how: str) -> None:
@@ -285,24 +269,3 @@ def _log(con: "duckdb.DuckDBPyConnection", truth: Truth, out: Path, day: date, i
     con.execute(f"CREATE OR REPLACE TEMP TABLE logged AS {select}")
     truth.rows["gateway_log"] += con.sql("SELECT count(*) FROM logged").fetchall()[0][0]
     _copy(con, "FROM logged", out / "landing" / "gateway_log" / str(day) / "gateway.parquet", "FORMAT parquet, COMPRESSION zstd")
-
-
-TOTAL = """
-WITH per AS (
-    SELECT tenant, 'api_requests' AS meter, local_day, month, metered, referenced, in_time, n AS quantity, NULL AS path FROM sums
-    UNION ALL SELECT tenant, 'egress_bytes', local_day, month, metered, referenced, in_time, bytes, NULL FROM sums
-    UNION ALL SELECT tenant, 'unique_paths', local_day, month, metered, referenced, in_time, NULL, path FROM paths
-)
-SELECT tenant_id, meter, CAST({by} AS VARCHAR), {columns} FROM per JOIN tenants USING (tenant) GROUP BY 1, 2, 3 {having} ORDER BY 1, 2, 3
-"""
-
-
-def _total(con: "duckdb.DuckDBPyConnection", truth: Truth) -> None:
-    def counted(where: str) -> str:
-        value = f"coalesce(sum(quantity) FILTER ({where}), 0)"
-        return f"CAST(CASE WHEN meter = 'unique_paths' THEN count(DISTINCT path) FILTER ({where}) ELSE {value} END AS BIGINT)"
-
-    daily = TOTAL.format(by="local_day", columns=counted("metered"), having="HAVING bool_or(metered)")
-    truth.daily = [(row[0], row[1], row[2], row[3]) for row in con.sql(daily).fetchall()]
-    months = TOTAL.format(by="strftime(month, '%Y-%m')", columns=f"{counted('metered AND in_time')}, {counted('referenced')}", having="")
-    truth.months = [(row[0], row[1], row[2], row[3], row[4]) for row in con.sql(months).fetchall()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from mc_pipelines.contracts import EXACT_DIGITS, Contract, Field, literal
+from mc_pipelines.contracts import EARLIEST, EXACT_DIGITS, INSTANT, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.landing import LandedFile
 from mc_pipelines.rawlines import RAW_CHARACTERS, relation
@@ -25,12 +25,24 @@ IDENTITY = {
         "CAST(context_tokens AS VARCHAR), CAST(generated_tokens AS VARCHAR), blocks, CAST(value AS VARCHAR), extras]) AS VARCHAR)) AS payload_digest"
     ),
 }
+UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"}
+
+
+def _outside_calendar(field: str) -> dict[str, str]:
+    """An instant that is possible, but for which no local day and no period exists: it could never be counted."""
+    at = f"CAST(try_cast({field} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
+    possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}' AND regexp_full_match({field}, {literal(INSTANT)})"
+    outside = f"({at} < (SELECT begins FROM reference.calendar) OR {at} >= (SELECT ends FROM reference.calendar))"
+    return {f"{field}:outside_calendar": f"{possible} AND {outside}"}
+
+
 CROSS_RULES = {
     "usage_events": {
         "amends:missing": "kind IN ('void', 'replace') AND (amends_source IS NULL OR amends_id IS NULL)",
-        "tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)",
+        **UNKNOWN_TENANT,
+        **_outside_calendar("occurred_at"),
     },
-    "gateway_log": {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"},
+    "gateway_log": UNKNOWN_TENANT | _outside_calendar("hour") | _outside_calendar("occurred_at"),
 }
 ORDER = {
     "usage_events": "landing_day, occurred_at, event_key, payload_digest, ingested_at",
@@ -48,7 +60,7 @@ class Staged:
 
 
 def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]], run_id: str = "") -> Staged:
-    """Judge the rows of (landing day, file) pairs. `con` has the view `reference.tenants`.
+    """Judge the rows of (landing day, file) pairs. `con` has the views `reference.tenants` and `reference.calendar`.
 
     Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept.
     """

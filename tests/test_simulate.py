@@ -11,7 +11,8 @@ import pytest
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-from mc_pipelines.simulate import CLASSES, ZONES, Format, Truth, simulate
+from mc_pipelines.simulate import CLASSES, ZONES, Format, simulate
+from mc_pipelines.truth import Truth
 
 START = date(2026, 4, 1)
 
@@ -22,7 +23,12 @@ def made(out: Path, events: int = 20_000, form: Format = "ndjson", faults: bool 
 
 def landed(out: Path) -> list[dict[str, Any]]:
     files = sorted((out / "landing" / "usage_events").glob("*/*.ndjson"))
-    return [json.loads(line) | {"file": path.name} for path in files for line in path.read_text().splitlines()]
+    good = [path for path in files if not path.name.startswith("malformed")]
+    return [json.loads(line) | {"file": path.name} for path in good for line in path.read_text().splitlines()]
+
+
+def spoilt(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (out / "landing" / "usage_events").glob("*/malformed-*.ndjson"))
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +40,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
 def test_rows_land_as_the_truth_counts_them(home: tuple[Path, Truth]) -> None:
     out, truth = home
     rows = landed(out)
-    assert len(rows) == truth.rows["usage_events"] == truth.accepted + truth.quarantined
+    assert len(rows) == truth.accepted
+    assert spoilt(out) == truth.quarantined
+    assert truth.rows["usage_events"] == truth.accepted + truth.quarantined
     by_file = Counter(row["file"].split("-")[0] for row in rows)
     # One event in 2000 of each kind, 20 000 events: ten.
     assert {name: truth.planted[name] for name in CLASSES} == dict.fromkeys(CLASSES, 10)
-    assert (by_file["late"], by_file["copies"], by_file["conflicts"], by_file["drift"], by_file["malformed"]) == (10,) * 5
-    assert len(rows) == 20_000 - truth.planted["missing"] + truth.planted["duplicates"] + truth.planted["conflicting_duplicates"]
+    assert (by_file["late"], by_file["copies"], by_file["conflicts"], by_file["drift"], spoilt(out)) == (10,) * 5
+    planted = truth.planted
+    assert len(rows) == 20_000 - planted["missing"] - planted["malformed"] + planted["duplicates"] + planted["conflicting_duplicates"]
     assert sum(truth.malformed.values()) == 10
     assert truth.planted["out_of_order"] > 5000
     assert json.loads((out / "truth.json").read_text())["planted"] == truth.planted
@@ -51,7 +60,7 @@ def test_daily_truth_is_what_the_files_say(home: tuple[Path, Truth]) -> None:
     paths: set[tuple[str, str, str]] = set()
     seen = set()
     for row in sorted(landed(out), key=lambda row: str(row["ingested_at"])):
-        if row["file"].startswith("malformed") or row["id"] in seen:
+        if row["id"] in seen:
             continue
         seen.add(row["id"])
         zone = ZoneInfo(ZONES[int(row["subject"][-5:]) % len(ZONES)])
