@@ -32,13 +32,6 @@ class Field:
     options: tuple[tuple[str, Any], ...]
 
     @property
-    def text(self) -> str:
-        """SQL: the value as text, from the nested or from the flat (dotted) name; NULL for JSON null."""
-        nested = "$." + ".".join(f'"{part}"' for part in self.path.split("."))
-        flat = f'$."{self.path}"'
-        return f"line ->> {literal(nested)}" if nested == flat else f"coalesce(line ->> {literal(nested)}, line ->> {literal(flat)})"
-
-    @property
     def typed(self) -> str:
         """SQL: the value in its column's type, from the text column of the same name."""
         quoted = f'"{self.name}"'
@@ -53,7 +46,7 @@ class Field:
             found["missing"] = f"{quoted} IS NULL"
         if self.logical == "number":
             found["type"] = f"{quoted} IS NOT NULL AND (NOT regexp_full_match({quoted}, {literal(NUMBER)}) OR {self.typed} IS NULL)"
-            found["precision"] = f"inexact_{self.name}"
+            found["precision"] = f"list_contains(string_split(inexact, ' '), {literal(self.name)})"
         if self.logical == "timestamp":
             found["zone"] = f"regexp_full_match({quoted}, {literal(LOCAL)})"
             found["type"] = (
@@ -84,10 +77,14 @@ class Contract:
     path: Path
 
     @property
-    def known(self) -> frozenset[str]:
-        """Every physical name and every object that holds one, as flat names."""
-        names = {field.path for field in self.fields}
-        return frozenset(names | {name.split(".")[0] for name in names})
+    def objects(self) -> tuple[str, ...]:
+        """Names of the objects that fields stand in, sorted."""
+        return tuple(sorted({field.path.split(".")[0] for field in self.fields if "." in field.path}))
+
+    @property
+    def top_level(self) -> frozenset[str]:
+        """Every name that a row may have at its top: plain fields, objects, and dotted fields written flat."""
+        return frozenset({field.path for field in self.fields} | set(self.objects))
 
 
 def literal(value: Any) -> str:

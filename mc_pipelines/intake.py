@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import landing, rawlines, staging
+from mc_pipelines import fields, landing, rawlines, staging
 from mc_pipelines.contracts import Contract, load_contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -43,7 +43,7 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     whole = hashlib.sha256()
     for file in files:
         whole.update(f"{file.name} {file.scan.sha256}\n".encode())
-    for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (landing, rawlines, staging))):
+    for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
 

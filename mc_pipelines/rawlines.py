@@ -1,10 +1,10 @@
-"""Bytes to rows: every landed format becomes one JSON text a row, or a reject with its reason. No contract is known here."""
+"""Bytes to rows: lines become one JSON text a row, or a reject with its reason. No contract is known here."""
 
 import csv
 import io
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.contracts import literal
 from mc_pipelines.landing import MOST_LINE, LandedFile, opened
@@ -17,64 +17,82 @@ Row = tuple[str | None, str | None, str | None]
 """(line, reject, raw): a JSON text, or the reason why there is none with an escaped beginning of what stood there."""
 
 
-def relation(con: "duckdb.DuckDBPyConnection", file: LandedFile, number: int) -> str:
-    """SQL that selects `line, reject, raw` of one file, in the file's order. `number` keeps helper tables apart."""
+def likeness(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> tuple[str, str]:
+    """(kind of source, what files must share to be read together)."""
     if file.format == "parquet":
-        return _parquet(con, file)
-    if file.scan.clean:
-        if file.format == "ndjson":
-            return (
-                f"SELECT line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw FROM read_csv({literal(file.path)}, columns = {{'line': 'VARCHAR'}}, "
-                f"header = false, auto_detect = false, delim = chr(31), quote = '', escape = '', nullstr = chr(30), max_line_size = {2 * MOST_LINE}) "
-                "WHERE trim(line) <> ''"
-            )
-        if not file.scan.quoted and (fast := _fast_csv(con, file)):
-            return fast
-    return _by_hand(con, file, number)
+        described = con.sql(f"FROM read_parquet({literal(file.path)}, hive_partitioning = false) LIMIT 0")
+        return "parquet", str(list(zip(described.columns, map(str, described.types), strict=True)))
+    if file.format == "csv" and (header := _plain_header(con, file)):
+        return "csv", header
+    return ("ndjson" if file.scan.clean and file.format == "ndjson" else "by_hand"), ""
 
 
-def _fast_csv(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str | None:
-    """DuckDB's own CSV reader, where every row has the header's width; None where it does not read the file whole."""
-    import duckdb
+def counted(kind: str, file: LandedFile) -> int:
+    """By how much the row number grows over a file: none where the source numbers each file by itself."""
+    return {"ndjson": file.scan.rows, "csv": file.scan.rows - 1}.get(kind, 0)
 
-    source = f"read_csv({literal(file.path)}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', auto_detect = true, sample_size = 1000)"
-    try:
-        count = con.sql(f"SELECT count(*) FROM {source}").fetchall()[0][0]
-    except duckdb.Error:
-        return None
+
+def _names(files: Sequence[LandedFile]) -> str:
+    return "[" + ", ".join(literal(file.path) for file in files) + "]"
+
+
+def _ndjson(con: "duckdb.DuckDBPyConnection", files: Sequence[LandedFile]) -> str:
+    blank = "' ' || chr(9) || chr(11) || chr(12)"
     return (
-        f"SELECT CAST(to_json(each) AS VARCHAR) AS line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw FROM {source} AS each"
-        if count == file.scan.rows - 1
-        else None
+        "SELECT filename AS landed_path, row_number() OVER () AS landed_row, line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw "
+        f"FROM read_csv({_names(files)}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = chr(31), "
+        f"quote = '', escape = '', nullstr = chr(30), max_line_size = {2 * MOST_LINE}, filename = true) WHERE trim(line, {blank}) <> ''"
     )
 
 
-def _parquet(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str:
-    described = con.sql(f"SELECT * FROM read_parquet({literal(file.path)}, hive_partitioning = false) LIMIT 0")
-    columns = []
-    for name, kind in zip(described.columns, map(str, described.types), strict=True):
-        quoted = '"' + name.replace('"', '""') + '"'
-        if kind == "TIMESTAMP WITH TIME ZONE":
-            columns.append(f"strftime({quoted} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS {quoted}")
-        elif kind.startswith("STRUCT"):
-            columns.append(quoted)
-        elif kind.endswith("]"):
-            columns.append(f"CAST(to_json({quoted}) AS VARCHAR) AS {quoted}")
-        else:
-            columns.append(f"CAST({quoted} AS VARCHAR) AS {quoted}")
-    rows = f"SELECT {', '.join(columns)} FROM read_parquet({literal(file.path)}, hive_partitioning = false)"
-    return f"SELECT CAST(to_json(each) AS VARCHAR) AS line, CAST(NULL AS VARCHAR) AS reject, CAST(NULL AS VARCHAR) AS raw FROM ({rows}) AS each"
+def _csv_reader(names: str) -> str:
+    return f"read_csv({names}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', auto_detect = true, filename = 'landed_path')"
 
 
-def _by_hand(con: "duckdb.DuckDBPyConnection", file: LandedFile, number: int) -> str:
+def _csv(con: "duckdb.DuckDBPyConnection", files: Sequence[LandedFile]) -> str:
+    return f"SELECT *, row_number() OVER () AS landed_row FROM {_csv_reader(_names(files))}"
+
+
+def _plain_header(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str | None:
+    """The header where DuckDB's own CSV reader reads the file whole: nothing quoted, every row of the header's width; else None."""
+    import duckdb
+
+    if not file.scan.clean or file.scan.quoted:
+        return None
+    source = _csv_reader(_names([file]))
+    try:
+        count = con.sql(f"SELECT count(*) FROM {source}").fetchall()[0][0]
+        names = con.sql(f"SELECT * EXCLUDE (landed_path) FROM {source} LIMIT 0").columns
+    except duckdb.Error:
+        return None
+    # DuckDB renames columns that repeat; split_csv refuses their rows instead.
+    header = next(lines(opened(file.path)))[0].decode()
+    taken = {"landed_path", "landed_row"} & {name.lower() for name in names}
+    return header if count == file.scan.rows - 1 and header.split(",") == names and not taken else None
+
+
+def _parquet(con: "duckdb.DuckDBPyConnection", files: Sequence[LandedFile]) -> str:
+    reader = f"read_parquet({_names(files)}, hive_partitioning = false, filename = 'landed_path', file_row_number = true)"
+    return f"SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS landed_row FROM {reader}"
+
+
+def _by_hand(con: "duckdb.DuckDBPyConnection", files: Sequence[LandedFile]) -> str:
     import pyarrow as pa
 
-    rows = list(split_csv(file) if file.format == "csv" else split_lines(opened(file.path)))
-    text = pa.string()
-    table = pa.table({name: pa.array([row[at] for row in rows], text) for at, name in enumerate(("line", "reject", "raw"))})
-    name = f"by_hand_{number}"
-    con.register(name, table)
-    return f"SELECT line, reject, raw FROM {name}"
+    columns: dict[str, list[Any]] = {name: [] for name in ("landed_path", "landed_row", "line", "reject", "raw")}
+    for file in files:
+        rows = split_csv(file) if file.format == "csv" else split_lines(opened(file.path))
+        for number, row in enumerate(rows, 1):
+            for name, value in zip(columns, (str(file.path), number, *row), strict=True):
+                columns[name].append(value)
+    kinds = {"landed_row": pa.int64()}
+    con.register("by_hand", pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns.items()}))
+    return "FROM by_hand"
+
+
+SOURCES = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet, "by_hand": _by_hand}
+"""By kind: SQL with `landed_path` (the file) and `landed_row` (row number, see `counted`), and `line, reject, raw` or the file's own columns."""
+LINES = frozenset({"ndjson", "by_hand"})
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -118,12 +136,13 @@ def shown(content: bytes) -> str:
 def split_csv(file: LandedFile) -> Iterator[Row]:
     """Rows of a CSV file by Python's own reader; a row of another width than the header is a reject."""
     text = (
-        content.removesuffix(b"\r").replace(b"\0", b"\\x00").decode("utf-8", "backslashreplace") + "\n"
+        content.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"  # bytes that are no text stay tellable
         for content, _ in lines(opened(file.path))
     )
     reader = csv.reader(text)
     header = [name.removeprefix("\ufeff") for name in next(reader, [])]
     csv.field_size_limit(MOST_LINE)
+    repeated = len({name.lower() for name in header}) < len(header)
     while True:
         try:
             record = next(reader)
@@ -134,12 +153,14 @@ def split_csv(file: LandedFile) -> Iterator[Row]:
             continue
         if not record:
             continue
-        if len(record) != len(header):
+        if repeated or len(record) != len(header):
             sample = io.StringIO()
-            csv.writer(sample).writerow(record)
-            yield None, "csv:columns", sample.getvalue().strip()[:RAW_CHARACTERS]
-        elif any("\\x" in value for value in record):
-            yield None, "line:not_utf8", ",".join(record)[:RAW_CHARACTERS]
+            csv.writer(sample).writerow(value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in record)
+            yield None, "csv:repeated_column" if repeated else "csv:columns", sample.getvalue().strip()[:RAW_CHARACTERS]
+        elif any("\0" in value for value in record):
+            yield None, "line:nul_byte", shown(",".join(record).encode("utf-8", "surrogateescape"))
+        elif any("\udc80" <= letter <= "\udcff" for value in record for letter in value):
+            yield None, "line:not_utf8", shown(",".join(record).encode("utf-8", "surrogateescape"))
         else:
             yield (
                 json.dumps(dict(zip(header, (value if value != "" else None for value in record), strict=True)), ensure_ascii=False),

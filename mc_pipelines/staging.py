@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from mc_pipelines.contracts import EARLIEST, EXACT_DIGITS, INSTANT, LATEST, Contract, Field, literal
+from mc_pipelines.contracts import EARLIEST, INSTANT, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
+from mc_pipelines.fields import select
 from mc_pipelines.landing import LandedFile
-from mc_pipelines.rawlines import RAW_CHARACTERS, relation
+from mc_pipelines.rawlines import RAW_CHARACTERS
 
 if TYPE_CHECKING:
     import duckdb
 
-ENVELOPE = ("specversion", "datacontenttype", "dataschema")
-"""CloudEvents attributes that say nothing of usage and are no unknown fields."""
+DEFAULTS = {"usage_events": {"kind": "usage"}}
+"""What a field that is absent says."""
 IDENTITY = {
     "usage_events": (
         "md5(concat(tenant_id, chr(31), source, chr(31), id)) AS event_key, md5(concat(source, chr(31), id)) AS id_key, "
@@ -64,67 +65,30 @@ def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[
 
     Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept.
     """
-    _read(con, contract, files)
     rules = _rules(contract)
     bad = " OR ".join(["reject IS NOT NULL", *(f"coalesce({rule}, false)" for rule in rules.values())])
-    con.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {bad} AS bad FROM texts")
-    facts = _facts(con, contract, files)
-    return Staged(_accepted(con, contract), _refused(con, contract, rules, run_id), facts)
-
-
-def _read(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]]) -> None:
-    """The temp table `texts`: every row of every file with each field as text."""
-    sources = [
-        f"SELECT DATE '{day}' AS landing_day, {literal(file.name)} AS file, {_replayed(file.replay_of)} AS replay_of, {number} AS file_number, line, reject, raw "
-        f"FROM ({relation(con, file, number)})"
-        for number, (day, file) in enumerate(files)
-    ] or [
-        "SELECT NULL::DATE AS landing_day, '' AS file, NULL::DATE AS replay_of, 0 AS file_number, '' AS line, '' AS reject, '' AS raw WHERE false"
-    ]
-    checked = """
-        SELECT landing_day, file, replay_of, file_number, raw, line AS whole,
-               CASE WHEN reject IS NOT NULL THEN reject
-                    WHEN NOT json_valid(line) THEN 'json:invalid'
-                    WHEN json_type(line) <> 'OBJECT' THEN 'json:not_an_object'
-                    WHEN len(json_keys(line)) <> len(list_distinct(json_keys(line)))
-                      OR (json_type(line, '$.data') = 'OBJECT' AND len(json_keys(line, '$.data')) <> len(list_distinct(json_keys(line, '$.data'))))
-                    THEN 'json:duplicate_key' END AS reject
-        FROM raws"""
-    fields = ", ".join(f'{field.text} AS "{field.name}"' for field in contract.fields)
-    inexact = "".join(f", {_inexact(field)} AS inexact_{field.name}" for field in contract.fields if field.logical == "number")
+    reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
+    typed = ", ".join(f'CASE WHEN NOT bad THEN {_typed(contract, field)} END AS "{field.name}"' for field in contract.fields)
+    # One pass: a row is read, judged and typed; only a bad one keeps its texts and learns its reasons.
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE texts AS
-        WITH raws AS ({" UNION ALL ".join(sources)}),
-        checked AS ({checked}),
-        objects AS (SELECT *, CASE WHEN reject IS NULL THEN whole END AS line FROM checked)
-        SELECT landing_day, file, replay_of, file_number, row_number() OVER (PARTITION BY file_number) AS position, raw, whole, reject,
-               {fields}{inexact}, {_extras(contract)} AS extras
-        FROM objects""")
-    if "kind" in {field.name for field in contract.fields}:
-        con.execute("UPDATE texts SET kind = 'usage' WHERE kind IS NULL AND reject IS NULL")
+        CREATE OR REPLACE TEMP TABLE judged AS
+        WITH texts AS ({select(con, contract, files)}), marked AS (SELECT *, {bad} AS bad FROM texts)
+        SELECT landing_day, file, replay_of, position, bad, extras, {typed},
+               CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
+               CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
+               {_refused_texts(contract)}
+        FROM marked""")
+    facts = _facts(con, contract, files)
+    return Staged(_accepted(con, contract), _refused(con, contract, run_id), facts)
 
 
-def _replayed(day: date | None) -> str:
-    return f"DATE '{day}'" if day else "CAST(NULL AS DATE)"
-
-
-def _inexact(field: Field) -> str:
-    """True where JSON wrote a number with more digits than its reader keeps; written as text it is exact."""
-    at = "$." + ".".join(f'"{part}"' for part in field.path.split("."))
-    return f"coalesce(json_type(line, {literal(at)}) = 'DOUBLE' AND length(regexp_replace({field.text}, '[^0-9]', '', 'g')) > {EXACT_DIGITS}, false)"
-
-
-def _extras(contract: Contract) -> str:
-    """SQL: unknown top-level and data fields as JSON text in key order, NULL without any."""
-    known = ", ".join(map(literal, sorted(contract.known | set(ENVELOPE))))
-    top = f"list_filter(json_keys(line), lambda k: k NOT IN ({known}))"
-    inner = (
-        f"CASE WHEN json_type(line, '$.data') = 'OBJECT' THEN list_filter(list_transform(json_keys(line, '$.data'), lambda k: 'data.' || k), "
-        f"lambda k: k NOT IN ({known})) ELSE [] END"
-    )
-    names = f"list_sort(list_concat(coalesce({top}, []), coalesce({inner}, [])))"
-    value = "list_transform(found, lambda k: coalesce(json_extract_string(line, '$.\"' || k || '\"'), json_extract_string(line, '$.data.\"' || k[6:] || '\"')))"
-    return f"(SELECT CASE WHEN len(found) > 0 THEN CAST(to_json(map(found, {value})) AS VARCHAR) END FROM (SELECT {names} AS found))"
+def _refused_texts(contract: Contract) -> str:
+    """SQL: what a quarantined row still says of tenant, type and quantity, so that its value can be shown."""
+    names = {field.name for field in contract.fields}
+    kind = "left(type, 200)" if "type" in names else "CAST(NULL AS VARCHAR)"
+    amounts = ", ".join(f'"{field.name}"' for field in contract.fields if field.logical == "number")
+    return f"""CASE WHEN bad THEN left(tenant_id, 200) END AS refused_tenant, CASE WHEN bad THEN {kind} END AS refused_type,
+               CASE WHEN bad THEN left(coalesce({amounts}), 200) END AS refused_quantity"""
 
 
 def _rules(contract: Contract) -> dict[str, str]:
@@ -132,31 +96,27 @@ def _rules(contract: Contract) -> dict[str, str]:
     return own | CROSS_RULES.get(contract.source, {})
 
 
-def _typed(field: Field) -> str:
+def _typed(contract: Contract, field: Field) -> str:
     if field.logical == "array":
-        return f'CAST(json("{field.name}") AS VARCHAR) AS "{field.name}"'
-    return f'{field.typed} AS "{field.name}"'
+        return f'CAST(json("{field.name}") AS VARCHAR)'
+    default = DEFAULTS.get(contract.source, {}).get(field.name)
+    return f"coalesce({field.typed}, {literal(default)})" if default else field.typed
 
 
 def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.DuckDBPyRelation":
-    columns = ", ".join(_typed(field) for field in contract.fields)
+    columns = ", ".join(f'"{field.name}"' for field in contract.fields)
     moment = ", epoch_us(occurred_at) AS occurred_us" if contract.source in IDENTITY else ""
     identity = f", {IDENTITY[contract.source]}" if contract.source in IDENTITY else ""
     return con.sql(f"""
-        WITH typed AS (SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad)
-        SELECT *{moment}{identity} FROM typed ORDER BY {ORDER[contract.source]}""")
+        SELECT landing_day, {columns}, extras, replay_of{moment}{identity}
+        FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
 
 
-def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, rules: dict[str, str], run_id: str) -> "duckdb.DuckDBPyRelation":
-    reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
-    names = {field.name for field in contract.fields}
-    kind = "left(type, 200)" if "type" in names else "CAST(NULL AS VARCHAR)"
-    amounts = [f'"{field.name}"' for field in contract.fields if field.logical == "number"]
+def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, run_id: str) -> "duckdb.DuckDBPyRelation":
     return con.sql(f"""
         SELECT {literal(contract.source)} AS source, landing_day, {literal(contract.version)} AS contract_version, file, position AS "offset",
-               array_to_string(list_filter([reject, {reasons}], lambda reason: reason IS NOT NULL), ',') AS reasons,
-               left(coalesce(raw, whole), {RAW_CHARACTERS}) AS raw, left(tenant_id, 200) AS tenant_id, {kind} AS "type",
-               left(coalesce({", ".join(amounts)}), 200) AS quantity_text, {literal(run_id)} AS run_id, CAST(NULL AS VARCHAR) AS resolution
+               reasons, raw, refused_tenant AS tenant_id, refused_type AS "type", refused_quantity AS quantity_text,
+               {literal(run_id)} AS run_id, CAST(NULL AS VARCHAR) AS resolution
         FROM judged WHERE bad ORDER BY landing_day, file, position""")
 
 

@@ -1,0 +1,178 @@
+"""Landed rows with every field of a contract as text, whatever their format: one SELECT of the same shape for all of them.
+
+The shape: `landing_day`, `file`, `replay_of`, `position` (from 1), `reject` (why there is no row to judge, else NULL), `whole` (the row as
+it stood, for the quarantine), one VARCHAR per field, `inexact` (names of numbers that their JSON spelling rounds) and `extras` (unknown
+fields as JSON text in key order, NULL without any). Whether a value is acceptable is decided in `staging.py`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mc_pipelines import rawlines
+from mc_pipelines.contracts import EXACT_DIGITS, Contract, Field, literal
+from mc_pipelines.landing import LandedFile
+
+if TYPE_CHECKING:
+    import duckdb
+
+ENVELOPE = ("specversion", "datacontenttype", "dataschema")
+"""CloudEvents attributes that say nothing of usage and are no unknown fields."""
+EXTRAS = "CASE WHEN len(pairs) > 0 THEN CAST(to_json(map_from_entries(pairs)) AS VARCHAR) END"
+Landed = tuple[str, LandedFile]
+"""(landing day, file)."""
+
+
+def select(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[Landed]) -> str:
+    """SQL of all rows of the files. Files that are read alike are read together, so that many small ones cost little."""
+    groups: dict[tuple[str, str], list[Landed]] = {}
+    for day, file in sorted(files, key=lambda each: each[1].name):
+        groups.setdefault(rawlines.likeness(con, file), []).append((day, file))
+    parts = [_group(con, contract, kind, group) for (kind, _), group in sorted(groups.items())]
+    return " UNION ALL BY NAME ".join(parts) or _nothing(contract)
+
+
+def _group(con: "duckdb.DuckDBPyConnection", contract: Contract, kind: str, files: Sequence[Landed]) -> str:
+    source = rawlines.SOURCES[kind](con, [file for _, file in files])
+    rows = _from_lines(contract, source) if kind in rawlines.LINES else _from_columns(con, contract, source)
+    before, known = 0, []
+    for day, file in files:
+        replayed = f"DATE '{file.replay_of}'" if file.replay_of else "CAST(NULL AS DATE)"
+        known.append(f"({literal(file.path)}, DATE '{day}', {literal(file.name)}, {replayed}, {before})")
+        before += rawlines.counted(kind, file)
+    return f"""
+        SELECT landed.landing_day, landed.file, landed.replay_of, rows.landed_row - landed.before AS position, rows.* EXCLUDE (landed_path, landed_row)
+        FROM ({rows}) AS rows
+        JOIN (VALUES {", ".join(known)}) AS landed(path, landing_day, file, replay_of, before) ON landed.path = rows.landed_path"""
+
+
+def _nothing(contract: Contract) -> str:
+    fields = ", ".join(f'CAST(NULL AS VARCHAR) AS "{field.name}"' for field in contract.fields)
+    return f"""SELECT CAST(NULL AS DATE) AS landing_day, '' AS file, CAST(NULL AS DATE) AS replay_of, CAST(NULL AS BIGINT) AS position,
+        '' AS whole, '' AS reject, {fields}, '' AS inexact, '' AS extras WHERE false"""
+
+
+def _from_lines(contract: Contract, lines: str) -> str:
+    """Rows that are JSON texts: a text is parsed once per question, never once per field."""
+    numbers = [field for field in contract.fields if field.logical == "number"]
+    objects = ["$", *(f'$."{name}"' for name in contract.objects)]
+    names = sorted(contract.top_level | set(ENVELOPE))
+    known = [*(f'$."{name}"' for name in names), *(_nested(field) for field in contract.fields if "." in field.path)]
+    keys = " + ".join(f"len(coalesce(keys[{at}], []))" for at in range(1, 1 + len(objects)))
+    return f"""
+        WITH valid AS (
+            SELECT landed_path, landed_row, reject, raw, line, CASE WHEN reject IS NULL AND json_valid(line) THEN line END AS json
+            FROM ({lines})
+        ),
+        read AS (
+            SELECT landed_path, landed_row, raw, line, reject, json,
+                   json_type(json, {_list([*objects, *(_nested(field) for field in numbers)])}) AS kinds,
+                   json_keys(json, {_list(objects)}) AS keys,
+                   json_exists(json, {_list(known)}) AS present,
+                   json_extract_string(json, {_list([path for field in contract.fields for path in _paths(field)])}) AS found
+            FROM valid
+        ),
+        shaped AS (SELECT *, {_unknown(contract, names)} AS unknown FROM read),
+        paired AS (SELECT *, {_pairs(contract)} AS pairs FROM shaped)
+        SELECT landed_path, landed_row, coalesce(raw, line) AS whole,
+               CASE WHEN reject IS NOT NULL THEN reject
+                    WHEN json IS NULL THEN 'json:invalid'
+                    WHEN kinds[1] <> 'OBJECT' THEN 'json:not_an_object'
+                    WHEN {keys} - len(unknown) <> len(list_filter(present, lambda there: there)) THEN 'json:duplicate_key'
+                    WHEN len(unknown) > 1 AND len(unknown) <> len(list_distinct(unknown)) THEN 'json:duplicate_key' END AS reject,
+               {_found(contract)}, {_inexact(numbers, len(objects))} AS inexact, {EXTRAS} AS extras
+        FROM paired"""
+
+
+def _nested(field: Field) -> str:
+    return "$." + ".".join(f'"{part}"' for part in field.path.split("."))
+
+
+def _paths(field: Field) -> list[str]:
+    """Where a field may stand: nested, or flat under its dotted name."""
+    return [_nested(field)] if "." not in field.path else [_nested(field), f'$."{field.path}"']
+
+
+def _list(values: Sequence[str]) -> str:
+    return "[" + ", ".join(map(literal, values)) + "]"
+
+
+def _found(contract: Contract) -> str:
+    columns, at = [], 1
+    for field in contract.fields:
+        places = len(_paths(field))
+        text = f"found[{at}]" if places == 1 else f"coalesce(found[{at}], found[{at + 1}])"
+        columns.append(f'{text} AS "{field.name}"')
+        at += places
+    return ", ".join(columns)
+
+
+def _unknown(contract: Contract, names: Sequence[str]) -> str:
+    """SQL: the list of unknown names, those inside a known object with its name and a dot before them."""
+    lists = [f"list_filter(keys[1], lambda k: k NOT IN ({', '.join(map(literal, names))}))"]
+    for at, name in enumerate(contract.objects, 2):
+        inner = ", ".join(literal(field.path.removeprefix(f"{name}.")) for field in contract.fields if field.path.startswith(f"{name}."))
+        strangers = f"list_filter(coalesce(keys[{at}], []), lambda k: k NOT IN ({inner}))"
+        lists.append(f"list_transform({strangers}, lambda k: {literal(name + '.')} || k)")
+    return lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
+
+
+def _inexact(numbers: Sequence[Field], first: int) -> str:
+    """SQL: the numbers that JSON wrote with a fraction and more digits than its reader keeps; as text they are exact."""
+    if not numbers:
+        return "CAST(NULL AS VARCHAR)"
+    flags = [
+        f"CASE WHEN kinds[{first + at}] = 'DOUBLE' AND length(regexp_replace(json_extract_string(json, {literal(_nested(field))}), '[^0-9]', '', 'g')) "
+        f"> {EXACT_DIGITS} THEN {literal(field.name)} END"
+        for at, field in enumerate(numbers, 1)
+    ]
+    return f"nullif(concat_ws(' ', {', '.join(flags)}), '')"
+
+
+def _pairs(contract: Contract) -> str:
+    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names."""
+    inside = " ".join(
+        f"WHEN starts_with(k, {literal(name + '.')}) AND json_exists(json, '$.\"{name}\".\"' || k[{len(name) + 2}:] || '\"') "
+        f"THEN json_extract_string(json, '$.\"{name}\".\"' || k[{len(name) + 2}:] || '\"')"
+        for name in contract.objects
+    )
+    top = "json_extract_string(json, '$.\"' || k || '\"')"
+    value = f"CASE {inside} ELSE {top} END" if inside else top
+    pairs = f"list_transform(list_sort(unknown), lambda k: {{'k': k, 'v': {value}}})"
+    return f"CASE WHEN len(unknown) > 0 THEN list_filter({pairs}, lambda pair: pair.v IS NOT NULL) END"
+
+
+def _from_columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> str:
+    """Rows that have columns already: fields are read from them, one level of known objects opened."""
+    found = _columns(con, contract, source)
+    fields = ", ".join(f'{found.pop(field.path, "CAST(NULL AS VARCHAR)")} AS "{field.name}"' for field in contract.fields)
+    unknown = {name: text for name, text in sorted(found.items()) if name not in ENVELOPE}
+    pairs = ", ".join(f"{{'k': {literal(name)}, 'v': {text}}}" for name, text in unknown.items())
+    extras = EXTRAS.replace("pairs", f"list_filter([{pairs}], lambda pair: pair.v IS NOT NULL)") if unknown else "CAST(NULL AS VARCHAR)"
+    return f"""
+        SELECT landed_path, landed_row, CAST(to_json(each) AS VARCHAR) AS whole, CAST(NULL AS VARCHAR) AS reject, {fields},
+               CAST(NULL AS VARCHAR) AS inexact, {extras} AS extras
+        FROM ({source}) AS each"""
+
+
+def _columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> dict[str, str]:
+    """Dotted name -> SQL text of every column of a source. Where a name is both nested and flat, the nested one comes first."""
+    described = con.sql(f"SELECT * EXCLUDE (landed_path, landed_row) FROM ({source}) LIMIT 0")
+    flat: dict[str, str] = {}
+    nested: dict[str, str] = {}
+    for name, kind in zip(described.columns, described.types, strict=True):
+        quoted = '"' + name.replace('"', '""') + '"'
+        if name in contract.objects and kind.id == "struct":
+            for part, inner in kind.children:
+                nested[f"{name}.{part}"] = _as_text(f'{quoted}."{part.replace(chr(34), chr(34) * 2)}"', str(inner))
+        else:
+            flat[name] = _as_text(quoted, str(kind))
+    both = {name: f"coalesce({nested[name]}, {flat[name]})" for name in nested.keys() & flat.keys()}
+    return flat | nested | both
+
+
+def _as_text(column: str, kind: str) -> str:
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"strftime({column} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
+    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+        return f"CAST(to_json({column}) AS VARCHAR)"
+    return column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"
