@@ -33,28 +33,36 @@ class Field:
 
     @property
     def typed(self) -> str:
-        """SQL: the value in its column's type, from the text column of the same name."""
+        """SQL: the value in its column's type, from the text column of the same name; NULL where the text is no such value."""
         quoted = f'"{self.name}"'
         if self.logical == "timestamp":
-            return f"CAST(try_cast({quoted} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
-        return f"try_cast({quoted} AS DECIMAL(38,9))" if self.logical == "number" else quoted
+            instant = f"CAST(try_cast({quoted} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
+            return f"CASE WHEN regexp_full_match({quoted}, {literal(INSTANT)}) THEN {instant} END"
+        if self.logical == "number":
+            return f"CASE WHEN regexp_full_match({quoted}, {literal(NUMBER)}) THEN try_cast({quoted} AS DECIMAL(38,9)) END"
+        return quoted
+
+    @property
+    def value(self) -> str:
+        """SQL: the column that holds `typed`, computed once and read by every rule."""
+        return f'"typed {self.name}"'
 
     def rules(self) -> dict[str, str]:
-        """SQL conditions that are true where the value is bad, by reason code."""
+        """SQL conditions that are true where the value is bad, by reason code, over the text and the typed column."""
         quoted, found = f'"{self.name}"', {}
+        untyped = f"{quoted} IS NOT NULL AND {self.value} IS NULL"
         if self.required:
             found["missing"] = f"{quoted} IS NULL"
         if self.logical == "number":
-            found["type"] = f"{quoted} IS NOT NULL AND (NOT regexp_full_match({quoted}, {literal(NUMBER)}) OR {self.typed} IS NULL)"
-            found["precision"] = f"list_contains(string_split(inexact, ' '), {literal(self.name)})"
+            found["type"] = untyped
+            found["precision"] = f"CASE WHEN inexact IS NOT NULL THEN list_contains(string_split(inexact, ' '), {literal(self.name)}) END"
         if self.logical == "timestamp":
-            found["zone"] = f"regexp_full_match({quoted}, {literal(LOCAL)})"
-            found["type"] = (
-                f"NOT regexp_full_match({quoted}, {literal(LOCAL)}) AND (NOT regexp_full_match({quoted}, {literal(INSTANT)}) OR {self.typed} IS NULL)"
-            )
-            found["range"] = f"{self.typed} < TIMESTAMP '{EARLIEST}' OR {self.typed} >= TIMESTAMP '{LATEST}'"
+            local = f"regexp_full_match({quoted}, {literal(LOCAL)})"  # asked of bad values only: a regular expression is dear
+            found["zone"] = f"CASE WHEN {untyped} THEN {local} END"
+            found["type"] = f"CASE WHEN {untyped} THEN NOT {local} END"
+            found["range"] = f"{self.value} < TIMESTAMP '{EARLIEST}' OR {self.value} >= TIMESTAMP '{LATEST}'"
         if self.logical == "array":
-            found["type"] = f"NOT json_valid({quoted}) OR json_type({quoted}) <> 'ARRAY'"
+            found["type"] = f"CASE WHEN {quoted} IS NOT NULL THEN NOT json_valid({quoted}) OR json_type({quoted}) <> 'ARRAY' END"
         for option, value in self.options:
             found |= self._rule(quoted, option, value)
         return found
@@ -64,7 +72,7 @@ class Field:
             return {"pattern": f"NOT regexp_full_match({quoted}, {literal(value)})"}
         if option in {"minLength", "maxLength"}:
             return {option: f"length({quoted}) {'<' if option == 'minLength' else '>'} {int(value)}"}
-        return {option: f"{self.typed} {'<' if option == 'minimum' else '>'} {float(value):g}"}
+        return {option: f"{self.value} {'<' if option == 'minimum' else '>'} {float(value):g}"}
 
 
 @dataclass(frozen=True)

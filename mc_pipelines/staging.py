@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from mc_pipelines.contracts import EARLIEST, INSTANT, LATEST, Contract, Field, literal
+from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.fields import select
 from mc_pipelines.landing import LandedFile
@@ -31,8 +31,8 @@ UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_
 
 def _outside_calendar(field: str) -> dict[str, str]:
     """An instant that is possible, but for which no local day and no period exists: it could never be counted."""
-    at = f"CAST(try_cast({field} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
-    possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}' AND regexp_full_match({field}, {literal(INSTANT)})"
+    at = f'"typed {field}"'
+    possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}'"
     outside = f"({at} < (SELECT begins FROM reference.calendar) OR {at} >= (SELECT ends FROM reference.calendar))"
     return {f"{field}:outside_calendar": f"{possible} AND {outside}"}
 
@@ -68,11 +68,14 @@ def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[
     rules = _rules(contract)
     bad = " OR ".join(["reject IS NOT NULL", *(f"coalesce({rule}, false)" for rule in rules.values())])
     reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
+    converted = ", ".join(f"{field.typed} AS {field.value}" for field in contract.fields)
     typed = ", ".join(f'CASE WHEN NOT bad THEN {_typed(contract, field)} END AS "{field.name}"' for field in contract.fields)
     # One pass: a row is read, judged and typed; only a bad one keeps its texts and learns its reasons.
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
-        WITH texts AS ({select(con, contract, files)}), marked AS (SELECT *, {bad} AS bad FROM texts)
+        WITH texts AS ({select(con, contract, files)}),
+        converted AS (SELECT *, {converted} FROM texts),
+        marked AS (SELECT *, {bad} AS bad FROM converted)
         SELECT landing_day, file, replay_of, position, bad, extras, {typed},
                CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
                CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
@@ -100,7 +103,7 @@ def _typed(contract: Contract, field: Field) -> str:
     if field.logical == "array":
         return f'CAST(json("{field.name}") AS VARCHAR)'
     default = DEFAULTS.get(contract.source, {}).get(field.name)
-    return f"coalesce({field.typed}, {literal(default)})" if default else field.typed
+    return f"coalesce({field.value}, {literal(default)})" if default else field.value
 
 
 def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.DuckDBPyRelation":
