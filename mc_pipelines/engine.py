@@ -1,21 +1,29 @@
 """The engine that runs the SQL: one DuckDB connection in memory per piece of work. No file of DuckDB's own, ever."""
 
 import os
+import tempfile
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import duckdb
 
 
+MEMORY = "2GB"
+"""What one computation may take unless MISSION_MEMORY says otherwise: several people work on one machine."""
+_opened = count()
+
+
 def connect() -> "duckdb.DuckDBPyConnection":
-    """A fresh connection in UTC. MISSION_MEMORY (for example 2GB) bounds it; what does not fit spills to the temporary folder."""
+    """A fresh connection in UTC, bounded by MISSION_MEMORY (2GB) and MISSION_THREADS; what does not fit spills to the temporary folder."""
     import duckdb
 
-    con = duckdb.connect(config={"temp_directory": os.environ.get("TMPDIR", "/tmp") + "/mission-spill"})
+    # A spill folder of its own: DuckDB names the files in it the same in every process. It is made when needed and removed after.
+    spill = Path(tempfile.gettempdir()) / f"mission-spill-{os.getpid()}-{next(_opened)}"
+    con = duckdb.connect(config={"temp_directory": str(spill), "memory_limit": os.environ.get("MISSION_MEMORY") or MEMORY})
     con.execute("SET TimeZone='UTC'")
     con.execute("SET enable_progress_bar = false")
-    if memory := os.environ.get("MISSION_MEMORY"):
-        con.execute("SET memory_limit = ?", [memory])
     if threads := os.environ.get("MISSION_THREADS"):
         con.execute("SET threads = ?", [int(threads)])
     return con

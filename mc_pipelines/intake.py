@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mc_pipelines.home import Home
     from mc_pipelines.runner import Work, Workshop
 
+PACKED = 10
+"""How many times larger compressed rows become as text, about."""
 LOG = logging.getLogger(__name__)
 
 
@@ -46,6 +48,12 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
+
+
+def weight(shop: "Workshop", model: "Model", window: str) -> int:
+    """About how many bytes a landing day's rows take as text."""
+    files, _ = landing.look(shop.home, model.key.partition(".")[2], window)
+    return sum(file.bytes * (PACKED if file.gzipped or file.format == "parquet" else 1) for file in files)
 
 
 def staged(work: "Work") -> "duckdb.DuckDBPyRelation":

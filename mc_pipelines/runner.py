@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 CHUNK_WINDOWS = 31
+CHUNK_BYTES = 256 << 20
+"""Of input that a computation holds in memory, where it says how much a window has (`weight`)."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,12 @@ class Outcome:
 def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,)) -> Outcome:
     """Rebuild the stale ones among `windows` (sorted keys), and every other stale window that late data touched.
 
-    Windows are done in chunks of at most 31, one commit each, so that a killed run goes on where it stopped.
+    Windows are done in chunks of bounded size, one commit each, so that a killed run goes on where it stopped.
     """
     wanted = (WHOLE,) if model.header.window is None else tuple(sorted(set(windows) | set(_touched_windows(shop, model))))
     rebuilt: list[str] = []
     version = shop.lake.version(model.key)
-    for start in range(0, len(wanted), CHUNK_WINDOWS):
-        chunk = wanted[start : start + CHUNK_WINDOWS]
+    for chunk in _chunks(shop, model, wanted):
         attempt = _Attempt(shop, model, chunk)
         written = shop.lake.replace(model.key, model.header.window, attempt, shop.run_id)
         if written is not None:
@@ -80,6 +81,27 @@ def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,))
             rebuilt += attempt.stale
     by_window = _rows(shop, model, rebuilt)
     return Outcome(model.key, tuple(rebuilt), sum(by_window.values()), version, by_window)
+
+
+def _chunks(shop: Workshop, model: Model, windows: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Windows that are done together: at most 31, and at most CHUNK_BYTES where the computation weighs them."""
+    weigh = _offered(model, "weight")
+    chunk: list[str] = []
+    held = 0
+    for window in windows:
+        heavy = weigh(shop, model, window) if weigh else 0
+        if chunk and (len(chunk) == CHUNK_WINDOWS or held + heavy > CHUNK_BYTES):
+            yield tuple(chunk)
+            chunk, held = [], 0
+        chunk.append(window)
+        held += heavy
+    if chunk:
+        yield tuple(chunk)
+
+
+def _offered(model: Model, name: str) -> Any:
+    """A function that the module computing a table may offer beside it: `fingerprint` of outside inputs, `weight` of a window in bytes."""
+    return None if model.sql is not None else getattr(import_module(str(model.header.compute).rpartition(".")[0]), name, None)
 
 
 @dataclass
@@ -131,10 +153,8 @@ def recipe(
 ) -> str:
     """sha256 hex of what one window is made of: the table's own recipe, its outside inputs, the recipes of its input windows."""
     parts = [model.recipe, window]
-    if model.sql is None:
-        fingerprint = getattr(import_module(str(model.header.compute).rpartition(".")[0]), "fingerprint", None)
-        if fingerprint is not None:
-            parts.append(fingerprint(shop, model, window))
+    if (fingerprint := _offered(model, "fingerprint")) is not None:
+        parts.append(fingerprint(shop, model, window))
     for dep in model.deps:
         upstream = shop.catalog.owner_of(dep)
         scope = model.scope_of(dep, upstream)
