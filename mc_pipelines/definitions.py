@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster import BetaWarning, PreviewWarning
 
-from mc_pipelines import automation
+from mc_pipelines import automation, columns
 from mc_pipelines.catalog import Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
 from mc_pipelines.errors import MissionError
@@ -68,6 +68,7 @@ def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | No
             "grain": ", ".join(model.header.grain),
             "file": dg.MetadataValue.path(str(model.path)),
             **({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")} if model.sql and own else {}),
+            **(columns.declared(model) if own else {}),
         },
         freshness_policy=_freshness(model),
     )
@@ -119,15 +120,17 @@ def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequen
 
 def result_metadata(shop: Workshop, model: Model, table: str, outcome: Outcome) -> dict[str, Any]:
     """What the UI shows and plots for a materialisation."""
+    own = table == model.key
     version = shop.lake.version(table)
     opened = shop.lake.open(table)
-    columns = [dg.TableColumn(str(each.name), str(each.type)) for each in opened.schema().fields] if opened else []
+    types = {str(each.name): str(each.type.type) for each in opened.schema().fields} if opened else {}
     return {
         "windows_rebuilt": len(outcome.rebuilt),
         "table_version": version if version is not None else -1,
         "dagster/uri": shop.lake.table_uri(table),
-        "dagster/column_schema": dg.TableSchema(columns=columns),
-        **({"dagster/row_count": outcome.rows} if table == model.key and outcome.rebuilt else {}),
+        "dagster/column_schema": columns.schema(types, model.header if own else None),
+        **(columns.lineage(model) if own else {}),
+        **({"dagster/row_count": outcome.rows} if own and outcome.rebuilt else {}),
     }
 
 

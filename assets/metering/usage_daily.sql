@@ -24,7 +24,7 @@ steps AS (
            greatest(amending.landing_day, targets.landing_day) AS from_day,
            lead(greatest(amending.landing_day, targets.landing_day), 1, CAST('9999-12-31' AS DATE))
                OVER (PARTITION BY amending.target_key
-                     ORDER BY amending.landing_day, amending.ingested_at NULLS FIRST, amending.amendment_key) AS until_day
+                     ORDER BY amending.landing_day NULLS LAST, amending.ingested_at NULLS FIRST, amending.amendment_key NULLS LAST) AS until_day
     FROM amending
     JOIN targets ON targets.event_key = amending.target_key
 ),
@@ -47,21 +47,43 @@ effective AS (
     FROM steps
     JOIN metering.amendments AS amendments ON amendments.event_key = steps.amendment_key
     WHERE amendments.kind = 'replace' AND steps.until_day > steps.from_day
+),
+states AS (
+    SELECT effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day AS day, effective.landing_day,
+           effective.until_day,
+           max(effective.day_end_us) AS day_end_us,
+           count(*) AS events,
+           CAST(sum(effective.quantity) AS DECIMAL(38, 9)) AS quantity_sum,
+           min(effective.quantity) AS quantity_min,
+           max(effective.quantity) AS quantity_max,
+           max(effective.occurred_at) AS latest_at,
+           CAST(sum(CASE WHEN meters.aggregation = 'weighted_sum'
+                         THEN CAST(effective.quantity AS DECIMAL(20, 9)) * CAST(effective.day_end_us - effective.occurred_us AS DECIMAL(17, 0)) END)
+                AS DECIMAL(38, 9)) AS level_microseconds
+    FROM effective
+    JOIN reference.meters AS meters ON meters.meter = effective.meter
+    GROUP BY effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day, effective.landing_day,
+             effective.until_day
+),
+latest AS (
+    -- Only the rows of the last instant are put in order: a reading without an ingest time counts as the newest, then the greater id.
+    SELECT states.tenant_id, states.meter, states.dimension, states.item, states.day, states.landing_day, states.until_day,
+           effective.quantity, effective.ingested_at, effective.id,
+           CAST(row_number() OVER (PARTITION BY states.tenant_id, states.meter, states.dimension, states.item, states.day, states.landing_day,
+                                                states.until_day
+                                   ORDER BY effective.ingested_at DESC NULLS FIRST, effective.id DESC NULLS LAST,
+                                            effective.quantity DESC NULLS LAST) AS BIGINT) AS place
+    FROM states
+    JOIN effective
+      ON effective.tenant_id = states.tenant_id AND effective.meter = states.meter AND effective.dimension = states.dimension
+     AND effective.item = states.item AND effective.local_day = states.day AND effective.landing_day = states.landing_day
+     AND effective.until_day = states.until_day AND effective.occurred_at = states.latest_at
 )
-SELECT effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day AS day, effective.landing_day, effective.until_day,
-       max(effective.day_end_us) AS day_end_us,
-       count(*) AS events,
-       CAST(sum(effective.quantity) AS DECIMAL(38, 9)) AS quantity_sum,
-       min(effective.quantity) AS quantity_min,
-       max(effective.quantity) AS quantity_max,
-       max_by(effective.quantity, (effective.occurred_at, effective.ingested_at, effective.id)) AS latest_quantity,
-       max(effective.occurred_at) AS latest_at,
-       max_by(effective.ingested_at, (effective.occurred_at, effective.ingested_at, effective.id)) AS latest_ingested_at,
-       max_by(effective.id, (effective.occurred_at, effective.ingested_at, effective.id)) AS latest_id,
-       CAST(sum(CASE WHEN meters.aggregation = 'weighted_sum'
-                     THEN CAST(effective.quantity AS DECIMAL(20, 9)) * CAST(effective.day_end_us - effective.occurred_us AS DECIMAL(17, 0)) END)
-            AS DECIMAL(38, 9)) AS level_microseconds
-FROM effective
-JOIN reference.meters AS meters ON meters.meter = effective.meter
-GROUP BY effective.tenant_id, effective.meter, effective.dimension, effective.item, effective.local_day, effective.landing_day,
-         effective.until_day
+SELECT states.tenant_id, states.meter, states.dimension, states.item, states.day, states.landing_day, states.until_day, states.day_end_us,
+       states.events, states.quantity_sum, states.quantity_min, states.quantity_max,
+       latest.quantity AS latest_quantity, states.latest_at, latest.ingested_at AS latest_ingested_at, latest.id AS latest_id,
+       states.level_microseconds
+FROM states
+JOIN latest
+  ON latest.tenant_id = states.tenant_id AND latest.meter = states.meter AND latest.dimension = states.dimension AND latest.item = states.item
+ AND latest.day = states.day AND latest.landing_day = states.landing_day AND latest.until_day = states.until_day AND latest.place = 1

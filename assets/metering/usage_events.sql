@@ -5,8 +5,10 @@
 -- scope: {staging.usage_events: through}
 -- engine: portable
 WITH arrived AS (
-    SELECT *,
-           row_number() OVER (PARTITION BY event_key ORDER BY landing_day, ingested_at NULLS LAST, payload_digest) AS copy
+    SELECT landing_day, tenant_id, source, id, type, kind, amends_source, amends_id, occurred_at, occurred_us, ingested_at,
+           bytes, path, status, context_tokens, generated_tokens, blocks, value, event_key, payload_digest,
+           CAST(row_number() OVER (PARTITION BY event_key
+                                   ORDER BY landing_day NULLS LAST, ingested_at NULLS LAST, payload_digest NULLS LAST) AS BIGINT) AS copy
     FROM staging.usage_events
     WHERE landing_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
 ),

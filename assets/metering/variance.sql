@@ -15,7 +15,8 @@ paired AS (
            coalesce(metered.quantity, 0) AS metered,
            coalesce(gateway.quantity, 0) AS reference
     FROM metered
-    FULL JOIN (SELECT * FROM metering.gateway_period WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)) AS gateway
+    FULL JOIN (SELECT period, tenant_id, meter, quantity FROM metering.gateway_period
+               WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)) AS gateway
       ON gateway.period = metered.period AND gateway.tenant_id = metered.tenant_id AND gateway.meter = metered.meter
 ),
 measured AS (
