@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mc_pipelines.canonical import canonical, instant, parse, parse_instant, sha256
+from mc_pipelines.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer, TrustedKeys, envelope_payload, sign, verify_envelope
+from mc_pipelines.signing import Signer, TrustedKeys
 
 ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
 FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}

@@ -16,9 +16,10 @@ from typing import Any
 
 from mc_pipelines.bundle import MAX_DEPTH, PROVENANCE, STATEMENT, TAG_FILES, TRUSTED, name_fault, payload_digest, tag_files
 from mc_pipelines.canonical import canonical, parse, parse_instant, sha256
+from mc_pipelines.dsse import STATEMENT_TYPE, envelope_payload, verify_envelope
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-from mc_pipelines.signing import DEVELOPMENT, STATEMENT_TYPE, TrustedKeys, envelope_payload, known_keys, verify_envelope
+from mc_pipelines.signing import DEVELOPMENT, TrustedKeys, known_keys
 
 MAX_FILES = 10_000
 MAX_FILE_BYTES = 2 << 30

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from mc_pipelines.canonical import canonical, sha256
+from mc_pipelines.dsse import sign
 from mc_pipelines.journal import ENTRY_TYPE, GENESIS, Entry, Journal, JournalError
-from mc_pipelines.signing import TrustedKeys, sign, signer
+from mc_pipelines.signing import TrustedKeys, signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 
