@@ -116,7 +116,7 @@ class Journal:
             "body": body,
         }
         data = canonical(sign(canonical(payload), ENTRY_TYPE, [signer])) + b"\n"
-        path = self._file(number)
+        path = self.file(number)
         if len(data) > MAX_BYTES:
             raise MissionError(f"{path}: an entry of {len(data)} bytes is larger than {MAX_BYTES}; put the content in a bundle and name it")
         self._entry(path, data, number, before.digest)  # never write what could not be read back
@@ -146,7 +146,8 @@ class Journal:
             raise JournalError(f"{self.path}: {self.checkpoint.name} says that {fault}; restore the journal from a copy")
         return found
 
-    def _file(self, number: int) -> Path:
+    def file(self, number: int) -> Path:
+        """Where entry `number` lies."""
         return self.path / f"{number:08d}.json"
 
     def _read(self, found: list[Entry]) -> list[Entry]:
@@ -159,7 +160,7 @@ class Journal:
                 )
         found = list(found)
         while True:
-            path = self._file(len(found) + 1)
+            path = self.file(len(found) + 1)
             try:
                 if path.is_symlink() or path.stat().st_size > MAX_BYTES:
                     raise JournalError(f"{path}: a link, or larger than {MAX_BYTES} bytes; no entry is; restore it from a copy")
