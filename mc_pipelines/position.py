@@ -24,10 +24,10 @@ def journal_at_hand(home: "Home", folder: Path | None = None, trusted: TrustedKe
         if folder is not None:
             raise MissionError(f"{folder}: no such folder; a journal is a folder with 00000001.json")
         return None
-    keys = (trusted.keys if trusted else ()) + (((own := known_keys(home.keys)) is not None and own.keys) or ())
+    keys = [key for known in (trusted, known_keys(home.keys)) if known is not None for key in known.keys]
     if not keys:
         raise MissionError(f"{path}: no keys to read this journal with; restore {home.keys}, or name trusted keys with --trusted")
-    return Journal(path, trusted=TrustedKeys(keys))
+    return Journal(path, trusted=TrustedKeys(tuple(keys)))
 
 
 def judge_place(journal: Journal, checked: dict[str, Any], predicate: Mapping[str, Any], reasons: list[str], warnings: list[str]) -> None:
