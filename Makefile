@@ -80,5 +80,5 @@ lock:
 # What was made, never what was given: samples and reference data stay. A MISSION_HOME elsewhere is not touched.
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf data/landing data/lake data/journal data/evidence data/site data/dagster data/keys data/drills
+	rm -rf data/landing data/lake data/journal data/evidence data/site data/dagster data/keys data/drills data/checkpoint.json
 	find mc_pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +

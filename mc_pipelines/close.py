@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
 from mc_pipelines.catalog import Model
-from mc_pipelines.code import code_digest, code_version
+from mc_pipelines.code import code_digest
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
@@ -22,12 +22,15 @@ from mc_pipelines.runner import Workshop
 from mc_pipelines.shell import write_views
 
 if TYPE_CHECKING:
+    import duckdb
+
     from mc_pipelines.journal import Entry, Journal
 
-FOLDER = "finance/metering/close"
 DELIVERABLE = "metering"
+FOLDER = "finance/metering/close"
 ATTEMPT = "metering.close.attempt"
 Progress = Callable[[str], None]
+Bind = Callable[[Workshop, "duckdb.DuckDBPyConnection", str, Sequence[str], Mapping[str, int]], None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,19 @@ class Attempt:
     digest: str
     fresh: bool
     pages: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A month judged and written out, before anything is signed. `files` are the payload's bytes by path under data/."""
+
+    deliverable: str
+    period: str
+    as_of: str
+    pins: Mapping[str, int]
+    gates: Sequence[Gate]
+    results: Sequence[GateResult]
+    files: Mapping[str, bytes]
 
 
 def month_key(month: str) -> str:
@@ -86,10 +102,8 @@ def evaluate_month(shop: Workshop, period: str, pins: Mapping[str, int], gates: 
     return evaluate(con, gates, {table: table for table in tables})
 
 
-def as_of_instant(shop: Workshop, period: str, pins: Mapping[str, int]) -> str:
+def as_of_instant(con: "duckdb.DuckDBPyConnection", period: str) -> str:
     """The cut-off of the month's last tenant: the instant that the close speaks for, from reference data and not from a clock."""
-    con = connect()
-    shop.lake.view(con, "reference.periods", pins["reference.periods"])
     row = con.sql(
         "SELECT max(cutoff_day) FROM reference.periods WHERE period = CAST($period AS DATE)", params={"period": period}
     ).fetchall()[0]
@@ -98,20 +112,32 @@ def as_of_instant(shop: Workshop, period: str, pins: Mapping[str, int]) -> str:
     return f"{row[0].isoformat()}T23:59:59.999999Z"
 
 
-def result_files(shop: Workshop, period: str, pins: Mapping[str, int], results: Sequence[GateResult], as_of: str) -> dict[str, bytes]:
-    """The payload of the bundle: canonical rows of every month mart, the gates and the report. The same rows give the same bytes."""
-    from mc_pipelines.canonical import canonical, rows_bytes
+def compute(shop: Workshop, period: str, pins: Mapping[str, int], gates: Sequence[Gate], bind: Bind = report.month_views) -> Closing:
+    """Judge the month and write its result files. `bind` makes the views of the tables: as the lake has them, or computed again."""
+    from mc_pipelines.acceptance import evaluate
 
     con = connect()
-    models = month_models(shop)
-    report.month_views(shop, con, period, sorted(pins), pins)
+    bind(shop, con, period, sorted(pins), pins)
+    as_of = as_of_instant(con, period)
+    results = evaluate(con, gates, {gate.table: gate.table for gate in gates})
+    return Closing(DELIVERABLE, period, as_of, pins, gates, results, result_files(shop, con, period, as_of, results))
+
+
+def result_files(
+    shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, as_of: str, results: Sequence[GateResult]
+) -> dict[str, bytes]:
+    """The payload of the bundle: canonical rows of every month mart, leaves, gates and report. The same rows give the same bytes."""
+    from mc_pipelines.canonical import canonical, rows_bytes
+    from mc_pipelines.proofs import leaf_files, rows_file
+
     files: dict[str, bytes] = {}
-    for model in models:
+    for model in month_models(shop):
         relation = con.sql(f"FROM {model.key}")
-        files[f"tables/{model.key}.jsonl"] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
+        files[rows_file(model.key)] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
         files[f"schemas/{model.key}.json"] = canonical(
             {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
         )
+    files |= leaf_files(files)
     files["gates.json"] = canonical([result.to_json() for result in results])
     files["metering.json"] = canonical(report.metering_report(con, period, as_of, variance_limit(results)))
     return files
@@ -123,98 +149,85 @@ def variance_limit(results: Sequence[GateResult]) -> str:
     return by_gate.get("metering_variance_tenants") or by_gate.get("metering_variance") or "0"
 
 
-def predicate(
-    shop: Workshop, period: str, pins: Mapping[str, int], results: Sequence[GateResult], as_of: str, earlier: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """How the numbers came to be: code, parameters, pinned inputs, landing files, SQL, gates, earlier attempts."""
-    con = connect()
-    for table in ("landing.usage_events", "landing.gateway_log"):
-        shop.lake.view(con, table, pins[table])
-    landed = report.records(
-        con,
-        "SELECT 'usage_events' AS source, landing_day, file, sha256, bytes FROM landing.usage_events "
-        "UNION ALL SELECT 'gateway_log', landing_day, file, sha256, bytes FROM landing.gateway_log ORDER BY ALL",
-    )
-    return {
-        "deliverable": DELIVERABLE,
-        "period": period[:7],
-        "as_of": as_of,
-        "code": {"version": code_version(), "digest": code_digest(shop.home)},
-        "run_id": shop.run_id,
-        "verdict": report.verdict(results),
-        "inputs": [
-            {"name": name, "version": version, "digest": shop.lake.files_digest(name, version)} for name, version in sorted(pins.items())
-        ],
-        "landing": landed,
-        "models": {model.key: {"recipe": model.recipe, "sql": model.sql} for model in shop.catalog.ordered()},
-        "gates": [result.to_json() for result in results],
-        "waivers": [],
-        "earlier_attempts": [{key: entry[key] for key in ("edition", "verdict", "digest", "bundle")} for entry in earlier],
-    }
-
-
 def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None) -> Attempt:
     """Judge and sign the month as the lake has it now, then rebuild the site. Asked again for the same inputs, it returns what stands.
 
     Raises MissionError where a table is missing; a failed gate is no error but a signed verdict.
     """
-    from mc_pipelines.bundle import build, payload_digest
+    from mc_pipelines.bundle import payload_digest
     from mc_pipelines.canonical import sha256
     from mc_pipelines.journal import Journal
-    from mc_pipelines.signing import signer as signer_of
+    from mc_pipelines.signing import signer
 
     period = month_key(month)
     shop = Workshop.open(home, run_id)
     pins = pinned(shop)
-    as_of = as_of_instant(shop, period, pins)
     progress("evaluating the gates")
-    results = evaluate_month(shop, period, pins, gates_of(home, DELIVERABLE))
-    files = result_files(shop, period, pins, results, as_of)
-    signer = signer_of(home.keys)
-    journal = Journal(home.journal, signer)
-    earlier = attempts(journal, month)
-    digest = payload_digest({f"data/{name}": sha256(body) for name, body in files.items()})
-    fresh = not earlier or earlier[-1]["digest"] != digest
+    closing = compute(shop, period, pins, gates_of(home, DELIVERABLE))
+    journal = Journal(home.journal, signer(home.keys))
+    digest = payload_digest({f"data/{name}": sha256(body) for name, body in closing.files.items()})
+    fresh = _already(journal.entries(), month, digest) is None
     if fresh:
-        progress(f"signing attempt {len(earlier) + 1}")
-        name = f"{len(earlier) + 1:03d}-{digest[:12]}"
-        bundle = build(home.evidence / FOLDER / month, name, files, predicate(shop, period, pins, results, as_of, earlier), signer)
-        reach("close.bundle_built")
-        body = {
-            "period": month,
-            "verdict": report.verdict(results),
-            "as_of": as_of,
-            "digest": digest,
-            "envelope": bundle.envelope,
-            "bundle": bundle.path.relative_to(home.evidence).as_posix(),
-            "failed": sorted(result.gate for result in results if result.status != "passed" and result.severity == "critical"),
-            "values": {result.gate: result.value for result in results},
-        }
-        journal.append(
-            ATTEMPT,
-            lambda entries: body | {"edition": len(_of_month(entries, month)) + 1},
-            lambda entries: _already(entries, month, digest),
-        )
-        reach("close.journal_written")
+        progress(f"signing attempt {_next_edition(journal, month)}")
+        _sign(shop, closing, digest, journal)
     standing = attempts(journal, month)[-1]
     progress("building the site")
-    pages = show(home, shop, period, as_of, results, journal)
+    pages = show(home, shop, period, closing.as_of, closing.results, journal)
     write_views(home)
-    return Attempt(month, standing["edition"], standing["verdict"], results, home.evidence / standing["bundle"], digest, fresh, pages)
+    return Attempt(
+        month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
+    )
+
+
+def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal") -> None:
+    """Build the bundle, then write the journal entry that names it."""
+    from mc_pipelines.bundle import build
+    from mc_pipelines.checkpoint import Head
+    from mc_pipelines.record import predicate
+
+    home, month = shop.home, closing.period[:7]
+    assert journal.signer is not None
+    chain = journal.chain()
+    written = predicate(shop, closing, _of_month(chain, month), Head.of(chain))
+    name = f"{_next_edition(journal, month):03d}-{digest[:12]}"
+    bundle = build(home.evidence / FOLDER / month, name, closing.files, written, journal.signer)
+    reach("close.bundle_built")
+    body = {
+        "period": month,
+        "verdict": report.verdict(closing.results),
+        "as_of": closing.as_of,
+        "digest": digest,
+        "envelope": bundle.envelope,
+        "bundle": bundle.path.relative_to(home.evidence).as_posix(),
+        "failed": sorted(result.gate for result in closing.results if result.status != "passed" and result.severity == "critical"),
+        "values": {result.gate: result.value for result in closing.results},
+        "merkle": written["merkle"],
+    }
+    journal.append(
+        ATTEMPT,
+        lambda _: body | {"edition": _next_edition(journal, month)},
+        lambda entries: _already(entries, month, digest),
+    )
+    reach("close.journal_written")
 
 
 def _of_month(entries: "Sequence[Entry]", month: str) -> "list[Entry]":
     return [entry for entry in entries if entry.kind == ATTEMPT and entry.body["period"] == month]
 
 
+def _next_edition(journal: "Journal", month: str) -> int:
+    """One more than the attempts so far. Those that a revoked key signed keep their numbers, though they no longer count."""
+    return len(_of_month(journal.chain(), month)) + 1
+
+
 def _already(entries: "Sequence[Entry]", month: str, digest: str) -> "Entry | None":
-    """Somebody else's identical attempt, where it is the newest of the month."""
+    """An identical attempt, by us or somebody else, where it is the newest of the month."""
     tried = _of_month(entries, month)
     return tried[-1] if tried and tried[-1].body["digest"] == digest else None
 
 
 def attempts(journal: "Journal", month: str) -> list[dict[str, Any]]:
-    """The signed attempts at one month, oldest first."""
+    """The signed attempts at one month that count, oldest first."""
     return [dict(entry.body) for entry in _of_month(journal.entries(), month)]
 
 

@@ -26,6 +26,21 @@ def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
     return True
 
 
+def replace(path: Path, data: bytes) -> None:
+    """Put the bytes in place of what the file holds, in one step; a reader sees the old ones or the new ones."""
+    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Names of files are on disk only once their folder is."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,7 @@
-"""The one error that a person is meant to read. Not for bugs: those keep their own types and tracebacks."""
+"""The one error that a person is meant to read, and how `mission` ends. Not for bugs: those keep their own types and tracebacks."""
+
+FAILED, UNUSABLE = 1, 2
+"""Exit codes: done, but a gate failed or evidence was refused; the command could not be carried out."""
 
 
 class MissionError(Exception):

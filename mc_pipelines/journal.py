@@ -1,6 +1,7 @@
 """What must happen exactly once, or be remembered for ever: numbered, hash-chained, signed files that are only ever added to.
 
-Reading, checking and adding entries belong here. What a kind of entry means, and which transition is allowed, is the caller's fold.
+Reading, checking and adding entries belong here. What a kind of entry means, and which transition is allowed, is the caller's fold;
+only that of a revoked key is known here (revocation.py), because entries beyond its limit do not count.
 """
 
 import re
@@ -11,20 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from mc_pipelines.canonical import canonical, instant, parse, parse_instant, sha256
+from mc_pipelines.checkpoint import FILE, GENESIS, Head, read_checkpoint, write_checkpoint
+from mc_pipelines.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer, TrustedKeys, envelope_payload, sign, verify_envelope
+from mc_pipelines.revocation import judged, limits
+from mc_pipelines.signing import Signer, TrustedKeys
 
 ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
 FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}
-GENESIS = "0" * 64  # what the first entry names as the digest before it
 MAX_BYTES = 16 << 20
 _NAME = re.compile(r"\d{8}\.json")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry as it was verified. `digest` is the sha256 (hex) of the file's exact bytes, `prev` that of the entry before it."""
+    """One entry as it was verified. `digest` is the sha256 (hex) of the file's exact bytes, `prev` that of the entry before it.
+
+    `refused` says why it does not count (its key is revoked); empty where it does.
+    """
 
     number: int
     kind: str
@@ -34,6 +40,7 @@ class Entry:
     digest: str
     keyids: tuple[str, ...]
     development: bool
+    refused: str = ""
 
 
 class JournalError(MissionError):
@@ -49,12 +56,20 @@ class Journal:
                 raise ValueError("a journal is read with trusted keys, or with a signer that knows some")
             trusted = signer.known
         self.path = path
-        self._signer = signer
-        self._trusted = trusted
+        self.checkpoint = path.with_name(FILE)
+        self.signer = signer
+        self.trusted = trusted
+
+    def chain(self) -> list[Entry]:
+        """Every entry from the first on, chain, signatures and checkpoint verified, also those that no longer count.
+
+        JournalError at the first that is not as it was written, or where the checkpoint knows of entries that are gone.
+        """
+        return self._judged(self._read_to_checkpoint())
 
     def entries(self) -> list[Entry]:
-        """Every entry from the first on, chain and signatures verified. JournalError at the first that is not as it was written."""
-        return self._read([])
+        """The entries that count, in order: the chain without what a revoked key signed beyond its last valid entry."""
+        return [entry for entry in self.chain() if not entry.refused]
 
     def append(
         self,
@@ -66,39 +81,73 @@ class Journal:
         """Add the next entry, once `validate` has seen all before it, and return it as it lies on disk.
 
         `validate` raises where the transition is not allowed, returns an entry where the same thing is already done (that one is then
-        returned and nothing is added), else None. A `body` that depends on the entries is given as a function of them. Where another
-        process was first, both are asked again with its entry included. `signed_at` (UTC) defaults to the clock at signing.
+        returned and nothing is added), else None. A `body` that depends on the entries is given as a function of them. Both see those
+        that count. Where another process was first, both are asked again with its entry included. `signed_at` (UTC) defaults to the
+        clock at signing. MissionError where the signer's key is revoked.
         """
-        if self._signer is None:
+        signer = self.signer
+        if signer is None:
             raise ValueError("this journal was opened for reading; give it a signer")
         self.path.mkdir(parents=True, exist_ok=True)
-        found = self._read([])
+        found = self._read_to_checkpoint()
         while True:
-            done = validate(list(found))
+            counted = [entry for entry in self._judged(found) if not entry.refused]
+            if signer.keyid in limits(found):
+                raise MissionError(f"key {signer.keyid[:16]} is revoked in {self.path}; set MISSION_SIGNING_KEY to the key that follows it")
+            done = validate(list(counted))
             if done is not None:
                 return done
-            number = len(found) + 1
-            payload = {
-                "number": number,
-                "prev": found[-1].digest if found else GENESIS,
-                "kind": kind,
-                "signedAt": instant(signed_at or datetime.now(UTC)),
-                "development": self._signer.development,
-                "body": body(list(found)) if callable(body) else body,
-            }
-            data = canonical(sign(canonical(payload), ENTRY_TYPE, [self._signer])) + b"\n"
-            path = self._file(number)
-            if len(data) > MAX_BYTES:
-                raise MissionError(
-                    f"{path}: an entry of {len(data)} bytes is larger than {MAX_BYTES}; put the content in a bundle and name it"
-                )
-            self._entry(path, data, number, found[-1].digest if found else GENESIS)  # never write what could not be read back
-            mine = create(path, data)
+            before = Head.of(found)
+            mine = self._create(before, kind, body(list(counted)) if callable(body) else body, signer, signed_at or datetime.now(UTC))
             found = self._read(found)
             if mine:
-                return found[number - 1]
+                self._seal(found[before.number], signer)
+                return found[before.number]
 
-    def _file(self, number: int) -> Path:
+    def _create(self, before: Head, kind: str, body: Mapping[str, Any], signer: Signer, signed_at: datetime) -> bool:
+        """Sign and write the entry after `before`; False where another process was first."""
+        number = before.number + 1
+        payload = {
+            "number": number,
+            "prev": before.digest,
+            "kind": kind,
+            "signedAt": instant(signed_at),
+            "development": signer.development,
+            "body": body,
+        }
+        data = canonical(sign(canonical(payload), ENTRY_TYPE, [signer])) + b"\n"
+        path = self.file(number)
+        if len(data) > MAX_BYTES:
+            raise MissionError(f"{path}: an entry of {len(data)} bytes is larger than {MAX_BYTES}; put the content in a bundle and name it")
+        self._entry(path, data, number, before.digest)  # never write what could not be read back
+        return create(path, data)
+
+    def _seal(self, entry: Entry, signer: Signer) -> None:
+        """Renew the checkpoint, unless another process has gone further meanwhile."""
+        standing = read_checkpoint(self.checkpoint, self.trusted)
+        if standing is None or standing.number < entry.number:
+            write_checkpoint(self.checkpoint, Head.of([entry]), signer, entry.signed_at)
+
+    def _judged(self, found: list[Entry]) -> list[Entry]:
+        try:
+            return judged(found)
+        except ValueError as error:
+            raise JournalError(f"{self.path}: {error}; restore the journal from a copy") from error
+
+    def _read_to_checkpoint(self) -> list[Entry]:
+        # The checkpoint first: an entry added meanwhile would else seem to be missing.
+        try:
+            head = read_checkpoint(self.checkpoint, self.trusted)
+        except MissionError as error:
+            raise JournalError(str(error)) from error
+        found = self._read([])
+        fault = head.fault(found) if head is not None else None
+        if fault:
+            raise JournalError(f"{self.path}: {self.checkpoint.name} says that {fault}; restore the journal from a copy")
+        return found
+
+    def file(self, number: int) -> Path:
+        """Where entry `number` lies."""
         return self.path / f"{number:08d}.json"
 
     def _read(self, found: list[Entry]) -> list[Entry]:
@@ -111,7 +160,7 @@ class Journal:
                 )
         found = list(found)
         while True:
-            path = self._file(len(found) + 1)
+            path = self.file(len(found) + 1)
             try:
                 if path.is_symlink() or path.stat().st_size > MAX_BYTES:
                     raise JournalError(f"{path}: a link, or larger than {MAX_BYTES} bytes; no entry is; restore it from a copy")
@@ -136,7 +185,7 @@ class Journal:
             if len(envelope["signatures"]) != 1:
                 raise ValueError("an entry has exactly one signature")
             signed_at = parse_instant(str(payload["signedAt"]))
-            keys = verify_envelope(envelope, self._trusted, 1, signed_at, payload_type=ENTRY_TYPE)
+            keys = verify_envelope(envelope, self.trusted, 1, signed_at, payload_type=ENTRY_TYPE)
             if payload["number"] != number:
                 raise ValueError(f"it says that it is number {payload['number']}")
             if payload["prev"] != prev:

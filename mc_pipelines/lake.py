@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.errors import MissionError, SupersededError
@@ -61,12 +62,16 @@ class Lake:
     def open(self, table: str, version: int | None = None) -> "DeltaTable | None":
         """The table at a version (None: the newest), or None where it does not exist yet."""
         from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
             opened = DeltaTable(self.table_uri(table), version=version)
         except TableNotFoundError:
             return None
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise MissionError(f"{self.table_uri(table)}: version {version} cannot be read: {error}. Was the lake made anew?") from error
         features = set(opened.protocol().reader_features or ()) - {"timestampNtz"}
         if features:  # file lists ignore deletion vectors and column mapping, so rows would be wrong
             raise MissionError(f"{self.table_uri(table)}: another engine enabled {sorted(features)}; rewrite the table without them.")
@@ -185,26 +190,45 @@ class Lake:
         )
 
     def files_digest(self, table: str, version: int) -> str:
-        """sha256 over the sorted (file, sha256 of its path and size) list of one version; what a pin is checked against."""
+        """sha256 (hex) over one line `<sha256>  <path>` for each file of one version, in the order of paths: what a pin is checked against.
+
+        MissionError where the table, the version or one of its files is gone. Local lakes only.
+        """
+        gone = f"{self.table_uri(table)}: version {version} is gone. Restore the lake, or run the months again from landing/."
         opened = self.open(table, version)
         if opened is None:
-            raise MissionError(f"{self.table_uri(table)}: no such table at version {version}. Was the lake moved or vacuumed?")
-        return hashlib.sha256("\n".join(sorted(uri.removeprefix(self.uri) for uri in opened.file_uris())).encode()).hexdigest()
+            raise MissionError(gone)
+        lines = []
+        for uri in sorted(opened.file_uris()):
+            try:
+                with Path(uri).open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise MissionError(f"{gone} ({uri}: {error.strerror})") from error
+            lines.append(f"{digest}  {uri.removeprefix(self.uri).lstrip('/')}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def tables(self) -> list[str]:
         """Every table of the lake as `<schema>.<table>`, sorted. Local lakes only: an object store is asked by name."""
-        from pathlib import Path
-
         return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(self.uri).glob("*/*/_delta_log"))
 
-    def vacuum(self, table: str, pinned: Iterable[int]) -> list[str]:
-        """Delete files that neither the newest version nor a pinned one needs; returns them."""
+    def vacuum(self, table: str, pinned: Iterable[int], hours: int = 0, dry_run: bool = False) -> list[str]:
+        """Delete files that neither the newest version nor a pinned one needs, and that are older than `hours`; returns them.
+
+        A running writer's files are in no version yet: only their age protects them. A dry run deletes nothing.
+        """
         opened = self.open(table)
         if opened is None:
             return []
-        return opened.vacuum(
-            retention_hours=0, dry_run=False, enforce_retention_duration=False, keep_versions=sorted(set(pinned)), full=True
-        )
+
+        def swept(dry: bool) -> list[str]:
+            kept = sorted(set(pinned))
+            return opened.vacuum(retention_hours=hours, dry_run=dry, enforce_retention_duration=False, keep_versions=kept, full=True)
+
+        found = sorted(swept(dry=True))
+        if found and not dry_run:  # a vacuum that deletes nothing would still be two versions more
+            swept(dry=False)
+        return found
 
 
 def _announced(reader: "pa.RecordBatchReader") -> "pa.RecordBatchReader":

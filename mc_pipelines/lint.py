@@ -13,11 +13,13 @@ def problems(home: Home) -> list[str]:
     from mc_pipelines.contracts import load_contract
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
+    from mc_pipelines.retention import read_retention
 
     looks: list[Callable[[], object]] = [
         lambda: read_catalog(home),
         lambda: reference.read_sources(home),
         lambda: reference.read_calendar(home),
+        lambda: read_retention(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
     looks.append(lambda: [meter_select(meter) for meter in reference.read(home, "meters")])

@@ -66,6 +66,22 @@ class Tree:
         return path
 
 
+def root_of(leaves: Iterable[bytes]) -> tuple[int, bytes | None]:
+    """How many leaf hashes there are, and their root, in memory that grows with the logarithm of their number; None without any."""
+    size, peaks = 0, list[tuple[int, bytes]]()
+    for leaf in leaves:
+        _check(leaf, f"leaf {size}")
+        size, width, node = size + 1, 1, leaf
+        while peaks and peaks[-1][0] == width:
+            node = node_hash(peaks.pop()[1], node)
+            width *= 2
+        peaks.append((width, node))
+    root = peaks.pop()[1] if peaks else None
+    while peaks and root is not None:
+        root = node_hash(peaks.pop()[1], root)
+    return size, root
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether `leaf` (a leaf hash) is record `index` of the `size` records under `root` (RFC 9162 section 2.1.3.2).
 

@@ -124,7 +124,7 @@ class _Attempt:
             return None
         inputs = {dep: self._bind(con, dep) for dep in self.model.deps}
         work = Work(self.shop, con, self.model, tuple(self.stale))
-        relation = self.model.function(work) if self.model.sql is None else con.sql(self.model.sql, params=_used(self.model, work))
+        relation = computed(work)
         if self.model.header.window is not None:
             kept = ", ".join(f"DATE '{window}'" for window in self.stale)
             relation = relation.filter(f"{self.model.header.window} IN ({kept})")
@@ -138,6 +138,13 @@ class _Attempt:
                 f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order."
             )
         return version
+
+
+def computed(work: Work) -> "duckdb.DuckDBPyRelation":
+    """The rows of the table for the windows of `work`, and perhaps of others, lazily."""
+    model = work.model
+    relation: duckdb.DuckDBPyRelation = model.function(work) if model.sql is None else work.con.sql(model.sql, params=_used(model, work))
+    return relation
 
 
 def _used(model: Model, work: Work) -> dict[str, str]:

@@ -10,15 +10,21 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mc_pipelines.bundle import MAX_DEPTH, PROVENANCE, STATEMENT, TAG_FILES, TRUSTED, name_fault, payload_digest, tag_files
-from mc_pipelines.canonical import canonical, parse, parse_instant, sha256
+from mc_pipelines.bundle import MAX_DEPTH, PROVENANCE, TAG_FILES, TRUSTED, name_fault, payload_digest, tag_files
+from mc_pipelines.canonical import canonical, parse, sha256
+from mc_pipelines.dsse import STATEMENT_TYPE, envelope_payload, verify_envelope
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-from mc_pipelines.signing import DEVELOPMENT, STATEMENT_TYPE, TrustedKeys, envelope_payload, known_keys, verify_envelope
+from mc_pipelines.position import judge_place
+from mc_pipelines.proofs import leaf_faults
+from mc_pipelines.signing import DEVELOPMENT, TrustedKeys, known_keys
+from mc_pipelines.statement import inequalities, read_statement
+
+if TYPE_CHECKING:
+    from mc_pipelines.journal import Journal
 
 MAX_FILES = 10_000
 MAX_FILE_BYTES = 2 << 30
@@ -54,8 +60,17 @@ class _Survey:
     size: int = 0
 
 
-def verify(bundle: Path, trusted: Path | TrustedKeys | None, threshold: int = 1, *, role: str | None = None) -> Verdict:
+def verify(
+    bundle: Path,
+    trusted: Path | TrustedKeys | None,
+    threshold: int = 1,
+    *,
+    role: str | None = None,
+    journal: "Journal | None" = None,
+) -> Verdict:
     """Whether `bundle` is complete and unchanged, and at least `threshold` distinct trusted keys (with `role`, if given) have signed it.
+
+    With a journal at hand the bundle's place in it is judged too (position.py): keys count up to where they were revoked.
 
     `trusted` is a trusted-keys file or its content. None takes this installation's own keys, and where it has none, the key that the
     bundle itself brings, with the warning that it then vouches for itself. MissionError where the trusted-keys file cannot be read.
@@ -73,6 +88,10 @@ def verify(bundle: Path, trusted: Path | TrustedKeys | None, threshold: int = 1,
         keys, source = _trust(trusted, survey, warnings)
         checked |= {"trust": source, "envelope": sha256(survey.tags[PROVENANCE])}
         predicate = _judge_envelope(survey, keys, threshold, role, reasons, warnings, checked)
+        if journal is not None:
+            judge_place(journal, checked, predicate, reasons, warnings)
+        if not reasons and "merkle" in predicate:
+            reasons += leaf_faults(predicate["merkle"], lambda path: _payload(bundle, f"data/{path}", survey))
     except _RefusedError as refusal:
         if str(refusal):
             reasons.append(str(refusal))
@@ -143,6 +162,11 @@ def _open(path: Path) -> int:
 def _digest(path: Path) -> str:
     with open(_open(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _payload(bundle: Path, name: str, survey: _Survey) -> BinaryIO | None:
+    """A payload file that was surveyed, for reading; None for any other name."""
+    return open(_open(bundle / name), "rb") if name in survey.digests else None
 
 
 def _read(path: Path) -> bytes:
@@ -236,7 +260,7 @@ def _judge_envelope(
         if canonical(envelope) + b"\n" != data:
             raise ValueError("not one line of canonical JSON")
         statement = parse(envelope_payload(envelope, STATEMENT_TYPE), limit=MAX_TAG_BYTES)
-        predicate, signed_at = _statement(statement)
+        predicate, signed_at = read_statement(statement)
         accepted = verify_envelope(envelope, keys, threshold, signed_at, role=role)
         if [one["keyid"] for one in envelope["signatures"]] != predicate["signing"].get("keyids"):
             raise ValueError("the predicate names other signers than the envelope has")
@@ -244,7 +268,7 @@ def _judge_envelope(
             raise ValueError(f"the predicate names another {TRUSTED} than the one beside it")
     except (ValueError, MissionError) as error:
         raise _RefusedError(f"{PROVENANCE}: {error}") from error
-    _equal(statement, survey, reasons)
+    reasons += inequalities(statement, survey.digests)
     development = predicate["signing"].get("development") is not False or any(DEVELOPMENT in key.roles for key in accepted)
     if development:
         warnings.append(
@@ -258,37 +282,3 @@ def _judge_envelope(
         "subjects": len(statement["subject"]),
     }
     return predicate
-
-
-def _equal(statement: Mapping[str, Any], survey: _Survey, reasons: list[str]) -> None:
-    """Equality, not inclusion, between what was signed and what is there."""
-    subject = {(one["name"], one["digest"]["sha256"]) for one in statement["subject"]}
-    payload = set(survey.digests.items())
-    reasons += [
-        f"{name!r}: the signature is over sha256 {digest}, which is not in the bundle" for name, digest in sorted(subject - payload)
-    ]
-    reasons += [f"{name!r}: sha256 {digest} is in the bundle, but nobody signed it" for name, digest in sorted(payload - subject)]
-
-
-def _statement(statement: Any) -> tuple[dict[str, Any], datetime]:
-    """The predicate and its signed time, from an in-toto Statement v1 of the exact form that bundle.py writes. ValueError otherwise."""
-    if (
-        not isinstance(statement, dict)
-        or set(statement) != {"_type", "subject", "predicateType", "predicate"}
-        or statement["_type"] != STATEMENT
-    ):
-        raise ValueError(f"the payload is no {STATEMENT}")
-    subject = statement["subject"]
-    if not isinstance(subject, list) or not 1 <= len(subject) <= MAX_FILES:
-        raise ValueError(f"subject should list 1 to {MAX_FILES} files")
-    for number, one in enumerate(subject, 1):
-        digest = one.get("digest") if isinstance(one, dict) and set(one) == {"name", "digest"} else None
-        hexed = digest.get("sha256") if isinstance(digest, dict) and set(digest) == {"sha256"} else None
-        if not isinstance(hexed, str) or not re.fullmatch(r"[0-9a-f]{64}", hexed) or not isinstance(one["name"], str):
-            raise ValueError(f"subject {number} should have a name and one lower-case sha256")
-    if len({one["name"] for one in subject}) != len(subject):
-        raise ValueError("subject lists a file twice")
-    predicate = statement["predicate"]
-    if not isinstance(predicate, dict) or not isinstance(predicate.get("signing"), dict):
-        raise ValueError("the predicate says nothing about its signing")
-    return predicate, parse_instant(str(predicate["signing"].get("signedAt")))

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from mc_pipelines.canonical import canonical, sha256
-from mc_pipelines.journal import ENTRY_TYPE, GENESIS, Entry, Journal, JournalError
-from mc_pipelines.signing import TrustedKeys, sign, signer
+from mc_pipelines.checkpoint import GENESIS, Head, read_checkpoint, write_checkpoint
+from mc_pipelines.dsse import sign
+from mc_pipelines.journal import ENTRY_TYPE, Entry, Journal, JournalError
+from mc_pipelines.signing import TrustedKeys, signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -180,3 +182,39 @@ def test_nothing_is_written_that_could_not_be_read_back(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no trusted key"):
         journal.append("attempt", {}, free)
     assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_a_checkpoint_follows_each_entry_and_shows_what_was_cut_off(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    for number in range(3):
+        journal.append("attempt", {"number": number}, free, NOW)
+    head = Head.of(journal.chain())
+    assert head.number == 3
+    assert read_checkpoint(tmp_path / "checkpoint.json", journal.trusted) == head
+    saved = (tmp_path / "checkpoint.json").read_bytes()
+    (tmp_path / "journal/00000003.json").unlink()
+    with pytest.raises(
+        JournalError, match=r"checkpoint.json says that entry 3 existed, but the journal ends with entry 2: entries were cut off"
+    ):
+        journal.entries()
+    with pytest.raises(JournalError, match="cut off"):
+        journal.append("attempt", {}, free)
+    (tmp_path / "checkpoint.json").unlink()  # whoever cuts both is found by a copy kept elsewhere
+    assert journal.append("attempt", {"number": 9}, free).number == 3
+    (tmp_path / "checkpoint.json").write_bytes(saved)
+    with pytest.raises(JournalError, match="was written anew"):
+        journal.entries()
+
+
+def test_a_changed_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.append("attempt", {}, free, NOW)
+    file = tmp_path / "checkpoint.json"
+    good = file.read_bytes()
+    for at in range(0, len(good), 5):
+        file.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(JournalError, match=r"checkpoint.json: .*restore"):
+            journal.entries()
+    write_checkpoint(file, Head(7, GENESIS), signer(tmp_path / "others"), NOW)
+    with pytest.raises(JournalError, match="by no trusted key"):
+        journal.entries()

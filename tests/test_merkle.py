@@ -1,8 +1,10 @@
 """Against the reference vectors of github.com/google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc."""
 
+import hashlib
+
 import pytest
 
-from mc_pipelines.merkle import Tree, leaf_hash, verify_inclusion
+from mc_pipelines.merkle import Tree, leaf_hash, root_of, verify_inclusion
 
 LEAVES = [
     bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
@@ -87,3 +89,23 @@ def test_what_is_no_proof_is_refused() -> None:
         verify_inclusion(leaf, 8, 8, [], tree.root)
     with pytest.raises(IndexError, match="record 8 is not in a tree of 8"):
         tree.proof(8)
+
+
+def split_root(leaves: list[bytes]) -> bytes:
+    """RFC 9162 section 2.1.1 word for word: split at the largest power of two smaller than the number of records."""
+    if len(leaves) == 1:
+        return leaves[0]
+    half = 1
+    while half * 2 < len(leaves):
+        half *= 2
+    return hashlib.sha256(b"\x01" + split_root(leaves[:half]) + split_root(leaves[half:])).digest()
+
+
+def test_the_root_in_small_memory_is_the_root_by_the_definition() -> None:
+    assert root_of([]) == (0, None)
+    for size in range(1, 70):
+        leaves = [leaf_hash(b"%d" % number) for number in range(size)]
+        assert root_of(iter(leaves)) == (size, split_root(leaves))
+        assert Tree.over(leaves).root == split_root(leaves)
+    with pytest.raises(ValueError, match="leaf 0 is not"):
+        root_of([b"short"])

@@ -20,8 +20,9 @@ from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined] 
 from mc_pipelines import verify as judge
 from mc_pipelines.bundle import PROVENANCE, STATEMENT, TRUSTED, build, tag_files
 from mc_pipelines.canonical import canonical, sha256
+from mc_pipelines.dsse import pae, sign_statement
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys, pae, public_pem, sign_statement, signer
+from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys, public_pem, signer
 from mc_pipelines.verify import Verdict, verify
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)

@@ -1,0 +1,88 @@
+"""Revoked keys: a journal entry names the last entry up to which a key counts, and trust follows the place, never the signed time.
+
+A stolen key can sign any time it likes, but not into the middle of a chain. What a key signed up to that place still counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mc_pipelines.checkpoint import Head
+from mc_pipelines.errors import MissionError
+
+if TYPE_CHECKING:
+    from mc_pipelines.journal import Entry, Journal
+
+REVOKED = "key.revoked"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Up to which entry (inclusive; 0: none) a revoked key counts, and which entry says so."""
+
+    last: int
+    entry: int
+
+    def reason_against(self, keyid: str, number: int) -> str | None:
+        """Why what that key signed at that place does not count; None where it does."""
+        if number <= self.last:
+            return None
+        return f"key {keyid[:16]} is revoked by entry {self.entry}, its last valid entry is {self.last}, this is at {number}"
+
+
+def limits(entries: "Sequence[Entry]") -> dict[str, Limit]:
+    """The limit of every revoked key, from all entries in order; the earliest place stands where a key is revoked twice.
+
+    A revocation signed by a key beyond its own limit, or by the key that it revokes, is void. ValueError for one that names no place.
+    """
+    found: dict[str, Limit] = {}
+    for entry in entries:
+        if entry.kind != REVOKED or _against(found, entry) or entry.body.get("keyid") in entry.keyids:
+            continue
+        try:
+            head = Head.read(entry.body.get("last_valid"))
+        except ValueError as error:
+            raise ValueError(f"entry {entry.number} revokes a key and names no last valid entry: {error}") from error
+        fault = head.fault(entries[: entry.number - 1])
+        if fault:
+            raise ValueError(f"entry {entry.number} revokes a key: {fault}")
+        keyid = str(entry.body.get("keyid"))
+        if keyid not in found or head.number < found[keyid].last:
+            found[keyid] = Limit(head.number, entry.number)
+    return found
+
+
+def _against(known: Mapping[str, Limit], entry: "Entry") -> str:
+    reasons = [known[keyid].reason_against(keyid, entry.number) for keyid in entry.keyids if keyid in known]
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def judged(entries: "Sequence[Entry]") -> "list[Entry]":
+    """All entries, each with the reason why it does not count, if there is one."""
+    known = limits(entries)
+    own = {
+        entry.number: "a key cannot revoke itself" for entry in entries if entry.kind == REVOKED and entry.body.get("keyid") in entry.keyids
+    }
+    return [replace(entry, refused=_against(known, entry) or own.get(entry.number, "")) for entry in entries]
+
+
+def revoke(journal: "Journal", keyid: str, last_valid: int, reason: str) -> "Entry":
+    """Write down that `keyid` counts up to entry `last_valid` (0: nowhere). The same again returns what stands.
+
+    MissionError where there is no such entry, no such key, or the signer is the key itself.
+    """
+    if journal.signer is not None and journal.signer.keyid == keyid:
+        raise MissionError(f"key {keyid[:16]} signs here and cannot revoke itself; set MISSION_SIGNING_KEY to the key that follows it")
+    if keyid not in {key.keyid for key in journal.trusted.keys}:
+        raise MissionError(f"key {keyid[:16]} is none that this journal knows; `mission keys` lists them")
+    chain = journal.chain()
+    if not 0 <= last_valid <= len(chain):
+        raise MissionError(f"entry {last_valid} does not exist; the journal has entries 1 to {len(chain)}, and 0 means none")
+    place = Head.of(chain[:last_valid]).document()
+    return journal.append(
+        REVOKED,
+        {"keyid": keyid, "last_valid": place, "reason": reason},
+        lambda entries: next(
+            (each for each in entries if each.kind == REVOKED and (each.body["keyid"], each.body["last_valid"]) == (keyid, place)), None
+        ),
+    )
