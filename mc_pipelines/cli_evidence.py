@@ -203,7 +203,7 @@ def journal(checkpoint: Path | None, as_json: bool) -> None:
         click.echo(f"{each.number:>4}  {each.signed_at:%Y-%m-%dT%H:%MZ}  {each.keyids[0][:8]}  {each.digest[:12]}  {each.kind}  {about}")
         if each.refused:
             click.echo(f"      does not count: {each.refused}")
-    _conclude(reasons, (), f"{len(chain)} entries verified")
+    _conclude(reasons, (), "verified")
 
 
 def _bundle_fault(home: Home, entry: "Entry") -> str | None:

@@ -225,7 +225,8 @@ class Lake:
             kept = sorted(set(pinned))
             return opened.vacuum(retention_hours=hours, dry_run=dry, enforce_retention_duration=False, keep_versions=kept, full=True)
 
-        found = sorted(swept(dry=True))
+        # delta-rs names files that an earlier vacuum deleted again, for as long as the log remembers them.
+        found = sorted(file for file in swept(dry=True) if Path(self.table_uri(table), file).exists())
         if found and not dry_run:  # a vacuum that deletes nothing would still be two versions more
             swept(dry=False)
         return found

@@ -4,6 +4,7 @@ Hashing is merkle.py's. A proof carries the journal entry that names the bundle:
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -68,12 +69,15 @@ def leaf_faults(claims: Any, opened: Callable[[str], BinaryIO | None]) -> list[s
 
 
 def _fault(table: str, claim: Any, opened: Callable[[str], BinaryIO | None]) -> str | None:
-    rows, leaves = opened(rows_file(table)), opened(leaves_file(table))
-    if rows is None or leaves is None:
-        return f"data/{(rows_file if rows is None else leaves_file)(table)}: missing, though the predicate has its Merkle root"
-    with rows, leaves:
+    with ExitStack() as files:
+        found = []
+        for name in (rows_file(table), leaves_file(table)):
+            file = opened(name)
+            if file is None:
+                return f"data/{name}: missing, though the predicate has its Merkle root"
+            found.append(files.enter_context(file))
         try:
-            size, root = root_of(_compared(table, rows, leaves))
+            size, root = root_of(_compared(table, *found))
         except ValueError as error:
             return str(error)
     if claim != {"size": size, "root": root.hex() if root else None}:

@@ -78,4 +78,4 @@ def lines(found: Mapping[str, Any], every_file: bool = False) -> Iterator[str]:
         days = sorted({each["landing_day"] for each in files})
         yield f"landing  {source}: {len(files)} file(s) of {days[0]}..{days[-1]}"
         if every_file:
-            yield from (f"    {each['sha256']}  {each['landing_day']}/{each['file']} ({each['bytes']} bytes)" for each in files)
+            yield from (f"    {each['sha256']}  {each['file']} ({each['bytes']} bytes)" for each in files)
