@@ -27,6 +27,9 @@ Scope = Literal["same", "through", "inside", "all", "touched"]
 """Which windows of an upstream table a window depends on: its own, every one up to it, those inside it, all, or those that touched it."""
 
 
+WIDTH: tuple[Scope, ...] = ("touched", "same", "inside", "through", "all")
+
+
 class Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,6 +48,8 @@ class Header(Declared):
     """What a column holds, for whoever reads the table. Shown, and like `about` without any part in what is computed."""
     compute: str | None = None
     deps: tuple[str, ...] = ()
+    view: bool = False
+    """Not stored: whoever reads it runs its SELECT over the tables that it reads, at the versions that the reader pins."""
     also: tuple[str, ...] = ()
     """Tables that the same computation writes beside this one, each committed before it."""
 
@@ -126,6 +131,27 @@ class Catalog:
             raise MissionError(
                 f"assets/: tables depend on each other in a circle: {' -> '.join(error.args[1])}. Break one of these reads."
             ) from error
+
+    def views(self, model: Model) -> tuple[Model, ...]:
+        """The views that a model reads, directly or through others, upstream first."""
+        found: dict[str, Model] = {}
+        for dep in model.deps:
+            upstream = self.owner_of(dep)
+            if upstream.header.view:
+                found |= {view.key: view for view in (*self.views(upstream), upstream)}
+        return tuple(found.values())
+
+    def inputs(self, model: Model) -> dict[str, Scope]:
+        """The stored tables that a model reads, directly or through views, each with the widest scope of its reads."""
+        found: dict[str, Scope] = {}
+        for dep in model.deps:
+            upstream = self.owner_of(dep)
+            scope = model.scope_of(dep, upstream)
+            reads = dict.fromkeys(self.inputs(upstream), scope) if upstream.header.view else {dep: scope}
+            for table, asked in reads.items():
+                asked = "all" if self.owner_of(table).header.every == "once" else asked
+                found[table] = max(found.get(table, asked), asked, key=WIDTH.index)
+        return dict(sorted(found.items()))
 
     def owner_of(self, table: str) -> Model:
         """The model that writes `table`, be it its own or one written beside it."""

@@ -81,7 +81,12 @@ def month_models(shop: Workshop) -> list[Model]:
 def pinned(shop: Workshop) -> dict[str, int]:
     """The newest version of every table a close reads; MissionError names what was never built."""
     names = sorted(
-        {also for model in shop.catalog.models.values() for also in (model.key, *model.header.also) if not model.key.startswith("ops.")}
+        {
+            also
+            for model in shop.catalog.models.values()
+            for also in (model.key, *model.header.also)
+            if not model.header.view and not model.key.startswith("ops.")
+        }
     )
     pins = {name: shop.lake.version(name) for name in names}
     absent = [name for name, version in pins.items() if version is None]

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster import BetaWarning, PreviewWarning
 
 from mc_pipelines import automation, columns
-from mc_pipelines.catalog import Model, read_catalog
+from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
@@ -48,10 +48,11 @@ def window_keys(context: dg.AssetExecutionContext, model: Model) -> list[str]:
     return sorted(context.partition_keys)
 
 
-def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetSpec:
+def spec(catalog: Catalog, model: Model, table: str, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetSpec:
     """The asset of one table: description, owner, kinds, code and upstream, all from the declaration."""
     own = table == model.key
-    upstream = [key(dep) for dep in model.deps]
+    # Behind a view stand the tables that it reads: they must be built first, and Dagster orders by direct upstream alone.
+    upstream = [key(dep) for dep in sorted({*model.deps, *catalog.inputs(model)})]
     if model.deliverable == "staging":
         upstream.append(dg.AssetKey(["files", model.key.partition(".")[2]]))
     return dg.AssetSpec(
@@ -62,7 +63,7 @@ def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | No
         else f"Written beside {model.key}: {'what landed, file by file' if table.startswith('landing') else 'rows refused, with reasons'}.",
         group_name=model.deliverable,
         owners=[model.owner],
-        kinds={"duckdb", "deltalake", "sql" if model.sql else "python"},
+        kinds={"duckdb", "view" if model.header.view else "deltalake", "sql" if model.sql else "python"},
         partitions_def=partitions,
         metadata={
             "grain": ", ".join(model.header.grain),
@@ -70,7 +71,7 @@ def spec(model: Model, table: str, partitions: dg.PartitionsDefinition[str] | No
             **({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")} if model.sql and own else {}),
             **(columns.declared(model) if own else {}),
         },
-        freshness_policy=_freshness(model),
+        freshness_policy=None if model.header.view else _freshness(model),
     )
 
 
@@ -79,13 +80,13 @@ def _freshness(model: Model) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)) if model.header.every == "day" else None
 
 
-def asset(home: Home, model: Model, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+def asset(home: Home, catalog: Catalog, model: Model, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
     """The definition that builds one model, with the tables written beside it."""
     tables = (*model.header.also, model.key)
 
     @dg.multi_asset(
         name=model.key.replace(".", "__"),
-        specs=[spec(model, table, partitions) for table in tables],
+        specs=[spec(catalog, model, table, partitions) for table in tables],
         # A month keeps the status of its checks only in a run of its own; days go by in one run.
         backfill_policy=dg.BackfillPolicy.single_run() if model.header.every == "day" else None,
         pool=f"table_{model.key.replace('.', '_')}",
@@ -212,7 +213,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     home = home or Home.find()
     catalog = read_catalog(home)
     partitions = calendars(home)
-    models = catalog.ordered()
+    models = [model for model in catalog.ordered() if not model.header.view]
     gates = gates_of(home, DELIVERABLE)
     daily = dg.AssetSelection.assets(
         *[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)]
@@ -233,7 +234,8 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *files,
-            *[asset(home, model, partitions[model.header.every]) for model in models],
+            *[spec(catalog, model, model.key, None) for model in catalog.ordered() if model.header.view],
+            *[asset(home, catalog, model, partitions[model.header.every]) for model in models],
             close_asset(home, gates, partitions["month"]),
         ],
         asset_checks=[check(home, gate, partitions["month"]) for gate in gates],

@@ -13,8 +13,7 @@ from mc_pipelines.errors import MissionError
 if TYPE_CHECKING:
     import duckdb
 
-    from mc_pipelines.catalog import Model
-    from mc_pipelines.runner import Work, Workshop
+    from mc_pipelines.runner import Work
 
 NANO = Decimal("0.000000001")
 VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"})
@@ -23,11 +22,6 @@ CARRIED = (
     "CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
     "occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
 )
-
-
-def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
-    """Readings follow the declared meters; the meters' table recipe says so already for the rest."""
-    return ""
 
 
 def _literal(text: str) -> str:
@@ -71,13 +65,13 @@ def meter_select(meter: reference.Meter, source: str = "metering.usage_events") 
 
 
 def readings(work: "Work") -> "duckdb.DuckDBPyRelation":
-    """One row per event, meter and item; a void is one row without a meter. Sorted, so that files prune by local day."""
-    selects = [meter_select(meter) for meter in reference.read(work.shop.home, "meters")]
+    """One row per event, meter and item; a void is one row without a meter. Compiled from the table of meters, as the reader pins it."""
+    selects = [meter_select(meter) for meter in reference.meters_of(work.con)]
     selects.append(
         f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity "
         "FROM metering.usage_events WHERE kind = 'void'"
     )
-    return work.con.sql(" UNION ALL ".join(selects) + " ORDER BY landing_day, local_day, meter, tenant_id, event_key, item")
+    return work.con.sql(" UNION ALL ".join(selects))
 
 
 STATES = """

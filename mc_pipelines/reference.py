@@ -239,9 +239,19 @@ def tenants(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 
 def meters(work: "Work") -> "duckdb.DuckDBPyRelation":
-    rows = ((row.meter, row.about, row.type, row.aggregation, row.unit, row.floor) for row in read(work.shop.home, "meters"))
-    schema = {"meter": "VARCHAR", "about": "VARCHAR", "type": "VARCHAR", "aggregation": "VARCHAR", "unit": "VARCHAR", "floor": "DECIMAL"}
+    rows = (
+        (row.meter, row.about, row.type, row.aggregation, row.unit, row.floor, row.model_dump_json())
+        for row in read(work.shop.home, "meters")
+    )
+    schema = dict.fromkeys(("meter", "about", "type", "aggregation", "unit"), "VARCHAR") | {"floor": "DECIMAL", "declared": "VARCHAR"}
     return relation_of(work, schema, rows)
+
+
+def meters_of(con: "duckdb.DuckDBPyConnection") -> list[Meter]:
+    """The declared meters, from the table `reference.meters` that a connection sees."""
+    return [
+        Meter.model_validate_json(declared) for (declared,) in con.sql("SELECT declared FROM reference.meters ORDER BY meter").fetchall()
+    ]
 
 
 def explained(work: "Work") -> "duckdb.DuckDBPyRelation":

@@ -15,7 +15,7 @@ from mc_pipelines.code import code_digest
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
 from mc_pipelines.record import Recorded
-from mc_pipelines.runner import Work, Workshop, computed
+from mc_pipelines.runner import Work, Workshop, bind_views, computed
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,6 +57,7 @@ def month_again(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, t
     report.month_views(shop, con, period, tables, pins)
     pinned = {key: con.sql(f"FROM {key} LIMIT 0").to_arrow_table().schema for key in marts}
     for key, model in marts.items():
+        bind_views(shop, con, model)
         rows = computed(Work(shop, con, model, (period,))).filter(f"{model.header.window} = DATE '{period}'").to_arrow_table()
         schema, name = key.split(".")
         con.execute(f'DROP VIEW "{schema}"."{name}"')

@@ -70,6 +70,8 @@ def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,))
 
     Windows are done in chunks of bounded size, one commit each, so that a killed run goes on where it stopped.
     """
+    if model.header.view:
+        return Outcome(model.key, (), 0, None)
     wanted = (WHOLE,) if model.header.window is None else tuple(sorted(set(windows) | set(_touched_windows(shop, model))))
     rebuilt: list[str] = []
     version = shop.lake.version(model.key)
@@ -115,14 +117,16 @@ class _Attempt:
 
     def __call__(self) -> Draft | None:
         con = connect()
-        pins = {dep: self.shop.lake.windows(dep) for dep in self.model.deps}
-        touched = {dep: _touch_digests(self.shop, dep) for dep, scope in self.model.header.scope.items() if scope == "touched"}
+        scopes = self.shop.catalog.inputs(self.model)
+        pins = {dep: self.shop.lake.windows(dep) for dep in scopes}
+        touched = {dep: _touch_digests(self.shop, dep) for dep, scope in scopes.items() if scope == "touched"}
         recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in self.windows}
         written = self.shop.lake.windows(self.model.key)
         self.stale = [window for window in self.windows if window not in written or written[window].recipe != recipes[window]]
         if not self.stale:
             return None
-        inputs = {dep: self._bind(con, dep) for dep in self.model.deps}
+        inputs = {dep: self._bind(con, dep, scope) for dep, scope in scopes.items()}
+        bind_views(self.shop, con, self.model)
         work = Work(self.shop, con, self.model, tuple(self.stale))
         relation = computed(work)
         if self.model.header.window is not None:
@@ -130,14 +134,23 @@ class _Attempt:
             relation = relation.filter(f"{self.model.header.window} IN ({kept})")
         return Draft(relation, {window: recipes[window] for window in self.stale}, inputs, sort=())
 
-    def _bind(self, con: "duckdb.DuckDBPyConnection", dep: str) -> int:
+    def _bind(self, con: "duckdb.DuckDBPyConnection", dep: str, scope: Scope) -> int:
         upstream = self.shop.catalog.owner_of(dep)
-        version = self.shop.lake.view(con, dep, where=_pruning(self.model.scope_of(dep, upstream), self.model, upstream, dep, self.stale))
+        version = self.shop.lake.view(con, dep, where=_pruning(scope, self.model, upstream, dep, self.stale))
         if version is None:
             raise MissionError(
                 f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order."
             )
         return version
+
+
+def bind_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", model: Model) -> None:
+    """Make the views that a model reads, over the tables that `con` has already."""
+    for view in shop.catalog.views(model):
+        select = computed(Work(shop, con, view, (WHOLE,)))
+        schema, name = view.key.split(".")
+        con.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS {select.sql_query()}')
 
 
 def computed(work: Work) -> "duckdb.DuckDBPyRelation":
@@ -159,12 +172,10 @@ def recipe(
     shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping[str, Written]], touched: Mapping[str, Mapping[str, str]]
 ) -> str:
     """sha256 hex of what one window is made of: the table's own recipe, its outside inputs, the recipes of its input windows."""
-    parts = [model.recipe, window]
+    parts = [model.recipe, window, *(view.recipe for view in shop.catalog.views(model))]
     if (fingerprint := _offered(model, "fingerprint")) is not None:
         parts.append(fingerprint(shop, model, window))
-    for dep in model.deps:
-        upstream = shop.catalog.owner_of(dep)
-        scope = model.scope_of(dep, upstream)
+    for dep, scope in shop.catalog.inputs(model).items():
         if scope == "touched":
             parts.append(f"{dep}:{touched[dep].get(window, '')}")
         else:
@@ -185,7 +196,7 @@ def _pruning(scope: Scope, model: Model, upstream: Model, dep: str, windows: Seq
     if column is None or scope == "all":
         return None
     if scope == "touched":
-        return f"local_day >= '{windows[0]}' and local_day <= '{windows[-1]}'" if dep.endswith(".readings") else None
+        return f"local_day >= '{windows[0]}' and local_day <= '{windows[-1]}'" if dep.endswith(".usage_events") else None
     through = f"{column} <= '{windows[-1] if upstream.header.every == model.header.every else _month_end(windows[-1])}'"
     return through if scope == "through" else f"{column} >= '{windows[0]}' and {through}"
 

@@ -2,17 +2,29 @@
 -- grain: kind, tenant_id, source, id, period
 -- every: month
 -- window: period
-WITH repeated AS (
+WITH sent_again AS (
+    -- Few ids come more than once; only those are looked at closely.
+    SELECT id_key
+    FROM staging.usage_events
+    GROUP BY id_key
+    HAVING count(*) > 1
+),
+candidates AS (
+    SELECT event_key, id_key, tenant_id, source, id, occurred_at, payload_digest
+    FROM staging.usage_events
+    WHERE id_key IN (SELECT id_key FROM sent_again)
+),
+repeated AS (
     SELECT event_key, min(tenant_id) AS tenant_id, min(source) AS source, min(id) AS id,
            min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT payload_digest) AS versions
-    FROM staging.usage_events
+    FROM candidates
     GROUP BY event_key
     HAVING count(DISTINCT payload_digest) > 1
 ),
 shared AS (
     SELECT id_key, min(tenant_id) AS tenant_id, list(DISTINCT tenant_id) AS claimants, min(source) AS source, min(id) AS id,
            min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT tenant_id) AS versions
-    FROM staging.usage_events
+    FROM candidates
     GROUP BY id_key
     HAVING count(DISTINCT tenant_id) > 1
 ),

@@ -66,7 +66,7 @@ states AS (
              effective.until_day
 ),
 latest AS (
-    -- Only the rows of the last instant are put in order: a reading without an ingest time counts as the newest, then the greater id.
+    -- For meters that bill the latest reading. Only the rows of the last instant are put in order: a reading without an ingest time counts as the newest, then the greater id.
     SELECT states.tenant_id, states.meter, states.dimension, states.item, states.day, states.landing_day, states.until_day,
            effective.quantity, effective.ingested_at, effective.id,
            CAST(row_number() OVER (PARTITION BY states.tenant_id, states.meter, states.dimension, states.item, states.day, states.landing_day,
@@ -74,6 +74,7 @@ latest AS (
                                    ORDER BY effective.ingested_at DESC NULLS FIRST, effective.id DESC NULLS LAST,
                                             effective.quantity DESC NULLS LAST) AS BIGINT) AS place
     FROM states
+    JOIN reference.meters AS meters ON meters.meter = states.meter AND meters.aggregation = 'latest'
     JOIN effective
       ON effective.tenant_id = states.tenant_id AND effective.meter = states.meter AND effective.dimension = states.dimension
      AND effective.item = states.item AND effective.local_day = states.day AND effective.landing_day = states.landing_day
@@ -84,6 +85,6 @@ SELECT states.tenant_id, states.meter, states.dimension, states.item, states.day
        latest.quantity AS latest_quantity, states.latest_at, latest.ingested_at AS latest_ingested_at, latest.id AS latest_id,
        states.level_microseconds
 FROM states
-JOIN latest
+LEFT JOIN latest
   ON latest.tenant_id = states.tenant_id AND latest.meter = states.meter AND latest.dimension = states.dimension AND latest.item = states.item
  AND latest.day = states.day AND latest.landing_day = states.landing_day AND latest.until_day = states.until_day AND latest.place = 1
