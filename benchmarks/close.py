@@ -134,7 +134,7 @@ def compete(bench: Bench, events: int) -> dict[str, Any]:
             cost, said[name] = one(bench, data, name, command)
             costs[name].append(cost)
             agree(name, totals(said[name]["totals"]), "the generator's truth", true_totals(data))
-            print(f"{events:,} events, {name}: {cost.cpu:.2f} CPU s, {cost.wall:.2f} s, {cost.peak_mb:.0f} MB")
+            print(f"{events:,} events, {name}: {cost.cpu:.2f} CPU s, {cost.wall:.2f} s, {cost.peak_mb:.0f} MB", flush=True)
     truth = json.loads((data / "truth.json").read_text(encoding="utf-8"))
     return {
         "events": events,
