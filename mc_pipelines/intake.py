@@ -91,7 +91,8 @@ def _known(shop: "Workshop", table: str) -> dict[str, dict[str, str]]:
 
 def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Accepted and refused rows of one file, wherever it lies; nothing is written."""
-    from mc_pipelines.reference import calendar_instants, read, read_calendar
+    from mc_pipelines.calendars import calendar_instants
+    from mc_pipelines.reference import read, read_calendar
 
     file = landing.single(path)
     con = connect()

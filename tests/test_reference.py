@@ -11,7 +11,7 @@ from conftest import Bench, instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipelines import reference
+from mc_pipelines import calendars, reference
 from mc_pipelines.errors import MissionError
 
 ZONES = [
@@ -30,7 +30,7 @@ ZONES = [
 
 
 def spans(zone: str, start: date, end: date) -> dict[date, tuple[datetime, datetime]]:
-    return {day: (begins, ends) for _, _, day, begins, ends, _ in reference.local_day_rows(zone, start, end)}
+    return {day: (begins, ends) for _, _, day, begins, ends, _ in calendars.local_day_rows(zone, start, end)}
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_days_leave_no_gap_and_do_not_overlap(zone: str) -> None:
 @given(zone=st.sampled_from(ZONES), at=st.datetimes(datetime(2026, 1, 3), datetime(2026, 12, 29)))  # noqa: DTZ001  # naive UTC, as staged
 def test_every_instant_falls_on_the_local_day_its_zone_says(zone: str, at: datetime) -> None:
     local = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
-    rows = reference.local_day_rows(zone, at.date() - timedelta(days=3), at.date() + timedelta(days=3))
+    rows = calendars.local_day_rows(zone, at.date() - timedelta(days=3), at.date() + timedelta(days=3))
     hits = [(day, ends, end_us) for _, utc_day, day, begins, ends, end_us in rows if utc_day == at.date() and begins <= at < ends]
     assert [day for day, _, _ in hits] == [local]
-    assert hits[0][2] == reference.microseconds(hits[0][1])
+    assert hits[0][2] == calendars.microseconds(hits[0][1])
 
 
 def test_microseconds_are_counted_from_the_epoch() -> None:
-    assert reference.microseconds(instant("2026-04-01T00:00:00.000001")) == 1_775_001_600_000_001  # date -u -d 2026-04-01 +%s
+    assert calendars.microseconds(instant("2026-04-01T00:00:00.000001")) == 1_775_001_600_000_001  # date -u -d 2026-04-01 +%s
 
 
 TENANTS = """tenants:
@@ -94,7 +94,7 @@ def test_periods_are_instants_with_a_cut_off_day(bench: Bench) -> None:
     bench.declare("tenants", TENANTS)
     found = {
         (tenant, period.isoformat()[:7]): (begins, ends, cutoff.isoformat())
-        for tenant, period, begins, ends, cutoff in reference.period_rows(bench.home)
+        for tenant, period, begins, ends, cutoff in calendars.period_rows(bench.home)
     }
     assert found["ny", "2026-03"] == (instant("2026-03-01T05:00:00"), instant("2026-04-01T04:00:00"), "2026-04-03")  # 743 hours
     assert found["ny", "2026-11"] == (instant("2026-11-01T04:00:00"), instant("2026-12-01T05:00:00"), "2026-12-03")  # 721 hours

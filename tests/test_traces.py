@@ -4,7 +4,6 @@ Control totals: the publishers' files, counted once with awk (data/samples/READM
 """
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 
