@@ -2,6 +2,16 @@
 -- grain: source, day, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   source: Landing source.
+--   day: Landing day.
+--   expected: Whether the month is incomplete without it; days of grace are not expected.
+--   files: Files that landed.
+--   rows_in: Lines in them.
+--   accepted: Rows that met the contract.
+--   quarantined: Rows that were refused.
+--   status: landed, missing, or none for a day of grace without files.
 WITH months AS (
     SELECT DISTINCT period, CAST(period + INTERVAL 1 MONTH AS DATE) AS ends, max(cutoff_day) AS cutoff_day
     FROM reference.periods

@@ -2,6 +2,13 @@
 -- grain: source, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   source: Landing source.
+--   expected_days: Days that the month needs.
+--   landed_days: Of these, days with files.
+--   missing_days: Of these, days without.
+--   lag_hours: Hours from the newest landed day to the month's last day.
 SELECT period, source,
        count(*) FILTER (WHERE expected) AS expected_days,
        count(*) FILTER (WHERE expected AND status = 'landed') AS landed_days,

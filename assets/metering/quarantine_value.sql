@@ -2,6 +2,13 @@
 -- grain: meter, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   meter: Meter.
+--   quarantined_events: Refused rows of the kind that the meter counts; a row without a kind counts for each meter.
+--   quarantined_quantity: What they would add, as far as it can be read.
+--   counted_events: Events that count.
+--   value_share: Quarantined over counted events, rounded up at the ninth decimal.
 WITH months AS (
     SELECT period, max(cutoff_day) AS cutoff_day
     FROM reference.periods
