@@ -328,7 +328,7 @@ def test_a_failed_reference_table_fails_every_day_of_the_run(tmp_path: Path) -> 
 def table_rows(home: Home) -> dict[str, list[tuple[Any, ...]]]:
     con, lake = connect(), Lake(str(home.lake))
     found = {}
-    for table in ("staging.usage_events", "staging.gateway_log", "metering.usage_events", "metering.readings", "metering.usage_daily"):
+    for table in ("staging.usage_events", "staging.gateway_log", "metering.usage_events", "metering.usage_daily"):
         assert lake.view(con, table) is not None
         found[table] = con.sql(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
     return found
