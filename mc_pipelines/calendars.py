@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from mc_pipelines.home import Home
-from mc_pipelines.reference import Calendar, fingerprint, read, read_calendar, relation_of
+from mc_pipelines.reference import Calendar, read, read_calendar
+from mc_pipelines.reference_tables import fingerprint, relation_of
 
 if TYPE_CHECKING:
     import duckdb

@@ -78,14 +78,14 @@ def staged(work: "Work") -> "duckdb.DuckDBPyRelation":
     return result.accepted
 
 
-def _known(shop: "Workshop", table: str) -> dict[str, dict[str, str]]:
-    """sha256 of every file landed before, by landing day and name."""
+def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]]:
+    """sha256 and size of every file landed before, by landing day and name."""
     con = connect()
     if shop.lake.view(con, table) is None:
         return {}
-    known: dict[str, dict[str, str]] = {}
-    for day, file, sha in con.sql(f"SELECT CAST(landing_day AS VARCHAR), file, sha256 FROM {table}").fetchall():
-        known.setdefault(day, {})[file] = sha
+    known: dict[str, dict[str, tuple[str, int]]] = {}
+    for day, file, sha, size in con.sql(f"SELECT CAST(landing_day AS VARCHAR), file, sha256, bytes FROM {table}").fetchall():
+        known.setdefault(day, {})[file] = sha, int(size)
     return known
 
 

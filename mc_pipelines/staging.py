@@ -46,6 +46,7 @@ CROSS_RULES = {
     "gateway_log": UNKNOWN_TENANT | _outside_calendar("hour") | _outside_calendar("occurred_at"),
 }
 ORDER = {
+    "tenants": "tenant_id",
     "usage_events": "landing_day, occurred_at, event_key, payload_digest, ingested_at",
     "gateway_log": "landing_day, tenant_id, meter, hour, id, item, quantity, occurred_at",
 }
