@@ -64,7 +64,7 @@ def _added(lake: Lake, version: int) -> list[dict[str, str]]:
     now, before = lake.open("ops.day_status", version), lake.open("ops.day_status", version - 1)
     assert now is not None
     assert before is not None
-    fresh = set(now.file_uris()) - set(before.file_uris())
+    fresh = set(lake.files(now)) - set(lake.files(before))
     return [row for uri in sorted(fresh) for row in pq.read_table(uri).to_pylist()]
 
 
