@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from mc_pipelines.errors import MissionError, SupersededError
 from mc_pipelines.faults import reach
@@ -55,6 +56,10 @@ class Lake:
 
     uri: str
     _folded: dict[str, tuple[int, dict[str, Written]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if odd := sorted(set(self.uri) & set("%*?[]")):  # delta-rs or DuckDB read them as escapes and patterns
+            raise MissionError(f"{self.uri}: a lake cannot lie in a folder with {' '.join(odd)} in its path. Move or rename the home.")
 
     def table_uri(self, table: str) -> str:
         return f"{self.uri}/{table.replace('.', '/')}"
@@ -112,12 +117,17 @@ class Lake:
         con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS {self.select(opened, where)}')
         return opened.version()
 
+    def files(self, opened: "DeltaTable", where: str | None = None) -> list[str]:
+        """The files of an opened table, sorted: paths as the file system has them, or an object store's addresses."""
+        uris = opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris()
+        return sorted(uri if "://" in uri else unquote(uri) for uri in uris)  # delta-rs escapes blanks and all but ASCII
+
     def select(self, opened: "DeltaTable", where: str | None = None) -> str:
         """A SELECT over the files of an opened table, columns in the table's order."""
         import pyarrow as pa
 
         fields = pa.schema(opened.schema().to_arrow())
-        files = sorted(opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris())
+        files = self.files(opened, where)
         if not files:
             columns = ", ".join(f'CAST(NULL AS {_duckdb_type(each.type)}) AS "{each.name}"' for each in fields)
             return f"SELECT {columns} WHERE false"
@@ -199,7 +209,7 @@ class Lake:
         if opened is None:
             raise MissionError(gone)
         lines = []
-        for uri in sorted(opened.file_uris()):
+        for uri in self.files(opened):
             try:
                 with Path(uri).open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
