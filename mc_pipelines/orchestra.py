@@ -47,6 +47,7 @@ def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
         copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)  # where the event log is looked for, here and in the runs' own processes
     with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
         yield opened
 
