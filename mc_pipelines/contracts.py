@@ -12,8 +12,8 @@ from typing import Any
 from mc_pipelines.errors import MissionError
 
 EARLIEST, LATEST = "1970-01-01", "2200-01-01"
-NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9})?"
-INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9}0*)?"
+INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 EXACT_DIGITS = 15
 """Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
@@ -62,7 +62,9 @@ class Field:
             found["type"] = f"CASE WHEN {untyped} THEN NOT {local} END"
             found["range"] = f"{self.value} < TIMESTAMP '{EARLIEST}' OR {self.value} >= TIMESTAMP '{LATEST}'"
         if self.logical == "array":
-            found["type"] = f"CASE WHEN {quoted} IS NOT NULL THEN NOT json_valid({quoted}) OR json_type({quoted}) <> 'ARRAY' END"
+            found["type"] = (
+                f"{quoted} IS NOT NULL AND coalesce(json_type(CASE WHEN json_valid({quoted}) THEN {quoted} END) <> 'ARRAY', true)"
+            )
         for option, value in self.options:
             found |= self._rule(quoted, option, value)
         return found

@@ -58,6 +58,7 @@ def _from_lines(contract: Contract, lines: str) -> str:
     names = sorted(contract.top_level | set(ENVELOPE))
     known = [*(f'$."{name}"' for name in names), *(_nested(field) for field in contract.fields if "." in field.path)]
     keys = " + ".join(f"len(coalesce(keys[{at}], []))" for at in range(1, 1 + len(objects)))
+    misshaped = " OR ".join(f"coalesce(kinds[{at}], 'NULL') NOT IN ('OBJECT', 'NULL')" for at in range(2, 1 + len(objects))) or "false"
     return f"""
         WITH valid AS (
             SELECT landed_path, landed_row, reject, raw, line, CASE WHEN reject IS NULL AND json_valid(line) THEN line END AS json
@@ -65,7 +66,7 @@ def _from_lines(contract: Contract, lines: str) -> str:
         ),
         read AS (
             SELECT landed_path, landed_row, raw, line, reject, json,
-                   json_type(json, {_list([*objects, *(_nested(field) for field in numbers)])}) AS kinds,
+                   json_type(json, {_list([*objects, *(path for field in numbers for path in _paths(field))])}) AS kinds,
                    json_keys(json, {_list(objects)}) AS keys,
                    json_exists(json, {_list(known)}) AS present,
                    json_extract_string(json, {_list([path for field in contract.fields for path in _paths(field)])}) AS found
@@ -76,9 +77,10 @@ def _from_lines(contract: Contract, lines: str) -> str:
         SELECT landed_path, landed_row, coalesce(raw, line) AS whole,
                CASE WHEN reject IS NOT NULL THEN reject
                     WHEN json IS NULL THEN 'json:invalid'
-                    WHEN kinds[1] <> 'OBJECT' THEN 'json:not_an_object'
+                    WHEN kinds[1] <> 'OBJECT' OR {misshaped} THEN 'json:not_an_object'
                     WHEN {keys} - len(unknown) <> len(list_filter(present, lambda there: there)) THEN 'json:duplicate_key'
-                    WHEN len(unknown) > 1 AND len(unknown) <> len(list_distinct(unknown)) THEN 'json:duplicate_key' END AS reject,
+                    WHEN len(unknown) > 1 AND len(unknown) <> len(list_distinct(unknown)) THEN 'json:duplicate_key'
+                    WHEN {_told_twice(contract)} THEN 'json:duplicate_key' END AS reject,
                {_found(contract)}, {_inexact(numbers, len(objects))} AS inexact, {EXTRAS} AS extras
         FROM paired"""
 
@@ -106,6 +108,16 @@ def _found(contract: Contract) -> str:
     return ", ".join(columns)
 
 
+def _told_twice(contract: Contract) -> str:
+    """SQL: some field stands both nested and flat, with two values."""
+    at, twice = 1, []
+    for field in contract.fields:
+        if len(_paths(field)) > 1:
+            twice.append(f"found[{at}] <> found[{at + 1}]")
+        at += len(_paths(field))
+    return " OR ".join(twice) or "false"
+
+
 def _unknown(contract: Contract, names: Sequence[str]) -> str:
     """SQL: the list of unknown names, those inside a known object with its name and a dot before them."""
     lists = [f"list_filter(keys[1], lambda k: k NOT IN ({', '.join(map(literal, names))}))"]
@@ -120,25 +132,34 @@ def _inexact(numbers: Sequence[Field], first: int) -> str:
     """SQL: the numbers that JSON wrote with a fraction and more digits than its reader keeps; as text they are exact."""
     if not numbers:
         return "CAST(NULL AS VARCHAR)"
+    places = [(field, path) for field in numbers for path in _paths(field)]
     flags = [
-        f"CASE WHEN kinds[{first + at}] = 'DOUBLE' AND length(regexp_replace(json_extract_string(json, {literal(_nested(field))}), '[^0-9]', '', 'g')) "
+        f"CASE WHEN kinds[{first + at}] = 'DOUBLE' AND length(regexp_replace(json_extract_string(json, {literal(path)}), '[^0-9]', '', 'g')) "
         f"> {EXACT_DIGITS} THEN {literal(field.name)} END"
-        for at, field in enumerate(numbers, 1)
+        for at, (field, path) in enumerate(places, 1)
     ]
     return f"nullif(concat_ws(' ', {', '.join(flags)}), '')"
 
 
 def _pairs(contract: Contract) -> str:
-    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names."""
+    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names, or with one twice."""
     inside = " ".join(
-        f"WHEN starts_with(k, {literal(name + '.')}) AND json_exists(json, '$.\"{name}\".\"' || k[{len(name) + 2}:] || '\"') "
-        f"THEN json_extract_string(json, '$.\"{name}\".\"' || k[{len(name) + 2}:] || '\"')"
+        f"WHEN starts_with(k, {literal(name + '.')}) AND json_exists(json, {(pointer := _pointer(f'/{name}/', f'k[{len(name) + 2}:]'))}) "
+        f"THEN json_extract_string(json, {pointer})"
         for name in contract.objects
     )
-    top = "json_extract_string(json, '$.\"' || k || '\"')"
+    top = f"json_extract_string(json, {_pointer('/', 'k')})"
     value = f"CASE {inside} ELSE {top} END" if inside else top
     pairs = f"list_transform(list_sort(unknown), lambda k: {{'k': k, 'v': {value}}})"
-    return f"CASE WHEN len(unknown) > 0 THEN list_filter({pairs}, lambda pair: pair.v IS NOT NULL) END"
+    return (
+        "CASE WHEN len(unknown) > 0 AND len(unknown) = len(list_distinct(unknown)) "
+        f"THEN list_filter({pairs}, lambda pair: pair.v IS NOT NULL) END"
+    )
+
+
+def _pointer(parent: str, key: str) -> str:
+    """SQL: the JSON pointer (RFC 6901) of a key that may hold anything, quotes and dots too, which a JSON path cannot say."""
+    return f"{literal(parent)} || replace(replace({key}, '~', '~0'), '/', '~1')"
 
 
 def _from_columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> str:
@@ -173,6 +194,10 @@ def _columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) 
 def _as_text(column: str, kind: str) -> str:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"strftime({column} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
+    if kind == "TIMESTAMPTZ_NS":  # pandas' own; what is finer than a microsecond stays as it is, and is refused
+        utc = f"{column} AT TIME ZONE 'UTC'"
+        whole = f"strftime({utc}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+        return f"CASE WHEN epoch_ns({utc}) % 1000 = 0 THEN {whole} ELSE CAST({column} AS VARCHAR) END"
     if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
         return f"CAST(to_json({column}) AS VARCHAR)"
     return column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"

@@ -25,6 +25,8 @@ FRESH_NS, PAUSE_S = 2_000_000_000, 0.5
 """A file written to in the last two seconds is looked at twice, half a second apart, to see whether it still grows."""
 MOST_LINE = 1 << 20
 """Bytes of the longest line that is read as a row; a longer one is quarantined with its beginning."""
+ROW_NAMES = frozenset({"landed_path", "landed_row", "file_row_number"})
+"""Columns that the readers in `rawlines.py` put beside a Parquet file's own."""
 REPLAY = re.compile(r"replay-of-(\d{4}-\d{2}-\d{2})")
 
 
@@ -76,6 +78,8 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
     sha = _digest(path)
     if kind == "parquet":
         return _parquet(path, sha)
+    if size == 0 and path.suffix == ".gz":
+        return Scan(sha, 0, False, False, False, "empty: no gzip stream yet")
     rows, clean, quoted, rest, last = 0, True, False, b"", b""
     try:
         for chunk in opened(path):
@@ -98,6 +102,8 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
                 clean, rest = False, rest[:MOST_LINE]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         return Scan(sha, 0, False, False, False, f"gzip ends too early or is damaged ({error})")
+    if kind == "csv" and rows + bool(rest.strip()) == 1 and b"\r" in (rest or last).strip():
+        return Scan(sha, 1, False, quoted, False, "its lines end in CR alone; write them with LF or CRLF")
     if rest.strip():
         rows += 1
         clean = clean and _text(rest)
@@ -123,9 +129,17 @@ def _parquet(path: Path, sha: str) -> Scan:
         tail = stream.read(4)
     if head != b"PAR1" or tail != b"PAR1":
         return Scan(sha, 0, False, False, False, "no Parquet footer: still being written, or truncated")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return Scan(sha, int(pq.ParquetFile(path).metadata.num_rows), True, False, True, "")
+    try:
+        footer = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        return Scan(sha, 0, False, False, False, f"not readable as Parquet ({error})")
+    names = footer.schema_arrow.names
+    if taken := [name for name in names if name.lower() in ROW_NAMES]:
+        return Scan(sha, 0, False, False, False, f"column {', '.join(taken)}: the reader needs this name; give the column another one")
+    return Scan(sha, footer.metadata.num_rows, True, False, bool(names), "" if names else "has no columns")
 
 
 def _format(path: Path) -> Format | None:

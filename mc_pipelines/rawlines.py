@@ -1,7 +1,6 @@
 """Bytes to rows: lines become one JSON text a row, or a reject with its reason. No contract is known here."""
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,7 @@ def _plain_header(con: "duckdb.DuckDBPyConnection", file: LandedFile) -> str | N
     except duckdb.Error:
         return None
     # DuckDB renames columns that repeat; split_csv refuses their rows instead.
-    header = next(lines(opened(file.path)))[0].decode()
+    header = next(lines(opened(file.path)), (b"", False))[0].decode()
     taken = {"landed_path", "landed_row"} & {name.lower() for name in names}
     return header if count == file.scan.rows - 1 and header.split(",") == names and not taken else None
 
@@ -134,36 +133,47 @@ def shown(content: bytes) -> str:
 
 
 def split_csv(file: LandedFile) -> Iterator[Row]:
-    """Rows of a CSV file by Python's own reader; a row of another width than the header is a reject."""
-    text = (
-        content.removesuffix(b"\r").decode("utf-8", "surrogateescape") + "\n"  # bytes that are no text stay tellable
-        for content, _ in lines(opened(file.path))
-    )
-    reader = csv.reader(text)
-    header = [name.removeprefix("\ufeff") for name in next(reader, [])]
+    """Rows of a CSV file by Python's own reader. Of a record that cannot be read (an open quote, another width) every line is a reject."""
+    held: list[tuple[bytes, bool]] = []  # (line, too_long) of the record being read
+    reader = csv.reader(_noted(opened(file.path), held), strict=True)
     csv.field_size_limit(MOST_LINE)
-    repeated = len({name.lower() for name in header}) < len(header)
+    header: list[str] | None = None
     while True:
+        held.clear()
         try:
-            record = next(reader)
+            record, unread = next(reader), None
         except StopIteration:
             return
         except csv.Error as error:
-            yield None, "line:too_long" if "limit" in str(error) else "csv:unreadable", str(error)
+            record, unread = [], "line:too_long" if "limit" in str(error) else "csv:unreadable"
+        content = [line for line, _ in held if line.strip()]
+        if not content:
             continue
-        if not record:
+        if header is None:
+            header = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in record]
             continue
-        if repeated or len(record) != len(header):
-            sample = io.StringIO()
-            csv.writer(sample).writerow(value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in record)
-            yield None, "csv:repeated_column" if repeated else "csv:columns", sample.getvalue().strip()[:RAW_CHARACTERS]
-        elif any("\0" in value for value in record):
-            yield None, "line:nul_byte", shown(",".join(record).encode("utf-8", "surrogateescape"))
-        elif any("\udc80" <= letter <= "\udcff" for value in record for letter in value):
-            yield None, "line:not_utf8", shown(",".join(record).encode("utf-8", "surrogateescape"))
+        reject = "line:too_long" if any(too_long for _, too_long in held) else unread or _unusable(header, record)
+        if reject:
+            yield from ((None, reject, shown(line)) for line in content)
         else:
-            yield (
-                json.dumps(dict(zip(header, (value if value != "" else None for value in record), strict=True)), ensure_ascii=False),
-                None,
-                None,
-            )
+            texts = dict(zip(header, (value if value != "" else None for value in record), strict=True))
+            yield json.dumps(texts, ensure_ascii=False), None, None
+
+
+def _noted(chunks: Iterator[bytes], held: list[tuple[bytes, bool]]) -> Iterator[str]:
+    """Lines as text, each noted in `held` as it is read. Bytes that are no text stay tellable."""
+    for number, (line, too_long) in enumerate(lines(chunks)):
+        content = (line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line).removesuffix(b"\r")
+        held.append((content, too_long))
+        yield "\n" if too_long else content.decode("utf-8", "surrogateescape") + "\n"  # cut text must not open a quote
+
+
+def _unusable(header: list[str], record: list[str]) -> str | None:
+    """Why a record is no row under this header."""
+    if len({name.lower() for name in header}) < len(header):
+        return "csv:repeated_column"
+    if len(record) != len(header):
+        return "csv:columns"
+    if any("\0" in value for value in record):
+        return "line:nul_byte"
+    return "line:not_utf8" if any("\udc80" <= letter <= "\udcff" for value in record for letter in value) else None

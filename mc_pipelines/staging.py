@@ -39,6 +39,8 @@ def _outside_calendar(field: str) -> dict[str, str]:
 
 CROSS_RULES = {
     "usage_events": {
+        # This character parts the names in the digest of an identity: with it inside a name, two events could be taken for one.
+        "id:separator": "contains(id, chr(31)) OR contains(source, chr(31))",
         "amends:missing": "kind IN ('void', 'replace') AND (amends_source IS NULL OR amends_id IS NULL)",
         **UNKNOWN_TENANT,
         **_outside_calendar("occurred_at"),
@@ -64,15 +66,17 @@ class Staged:
 def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]], run_id: str = "") -> Staged:
     """Judge the rows of (landing day, file) pairs. `con` has the views `reference.tenants` and `reference.calendar`.
 
-    Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept.
+    Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept; and where one is damaged.
     """
+    import duckdb
+
     rules = _rules(contract)
     bad = " OR ".join(["reject IS NOT NULL", *(f"coalesce({rule}, false)" for rule in rules.values())])
     reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
     converted = ", ".join(f"{field.typed} AS {field.value}" for field in contract.fields)
     typed = ", ".join(f'CASE WHEN NOT bad THEN {_typed(contract, field)} END AS "{field.name}"' for field in contract.fields)
     # One pass: a row is read, judged and typed; only a bad one keeps its texts and learns its reasons.
-    con.execute(f"""
+    query = f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH texts AS ({select(con, contract, files)}),
         converted AS (SELECT *, {converted} FROM texts),
@@ -81,9 +85,30 @@ def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[
                CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
                CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
                {_refused_texts(contract)}
-        FROM marked""")
+        FROM marked"""
+    try:
+        con.execute(query)
+    except duckdb.Error as error:
+        raise _damaged(files, error) from error
     facts = _facts(con, contract, files)
     return Staged(_accepted(con, contract), _refused(con, contract, run_id), facts)
+
+
+def _damaged(files: Sequence[tuple[str, LandedFile]], error: "duckdb.Error") -> Exception:
+    """Of Parquet only the footer was read before: where a file's pages are damaged, a MissionError that names it, else the error itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for _, file in files:
+        try:
+            if file.format == "parquet":
+                for _ in pq.ParquetFile(file.path).iter_batches():
+                    pass
+        except (pa.ArrowException, OSError) as found:
+            return MissionError(
+                f"landing/{file.name}: the Parquet file is damaged ({found}). Land a whole copy in its place; none of its rows counts yet."
+            )
+    return error
 
 
 def _refused_texts(contract: Contract) -> str:

@@ -1,0 +1,185 @@
+"""Input made to break the door: no file stops the others, nothing is lost, cut, rounded or counted as another event in silence."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+from mc_pipelines.intake import try_rows
+from mc_pipelines.landing import MOST_LINE, look
+from mc_pipelines.starter import write_home
+
+EVENT: Mapping[str, Any] = {
+    "id": "e1",
+    "source": "edge",
+    "type": "http.request",
+    "subject": "acme",
+    "time": "2026-04-01T12:00:00+02:00",
+    "ingested_at": "2026-04-01T10:00:01Z",
+    "data": {"bytes": 12, "path": "/x"},
+}
+HEADER = "id,source,type,subject,time,ingested_at,data.bytes,data.path"
+Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def event(**changes: Any) -> str:
+    """One line of JSON: the good event with other values at its top or, for `data`, inside it."""
+    return json.dumps({**EVENT, **changes, "data": {**EVENT["data"], **changes.get("data", {})}})
+
+
+def csv_row(id: str, path: str = "/x") -> str:
+    return f"{id},edge,http.request,acme,2026-04-01T12:00:00Z,2026-04-01T12:00:01Z,12,{path}"
+
+
+def judged(folder: Path, content: str | bytes, name: str = "rows.ndjson") -> Judged:
+    write_home(folder / "home")
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return try_rows(Home(folder / "home"), path, "usage_events")
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(row["id"] for row in rows)
+
+
+@pytest.mark.parametrize("key", ['a"b', "", "*", "$.id", "a.b", "a/b~c", "0", "\u00e9", "a\x00b"])
+def test_an_unknown_field_of_any_name_is_kept(tmp_path: Path, key: str) -> None:
+    (row,), refused = judged(tmp_path, event(**{key: "top"}, data={key: "inside"}) + "\n")
+    assert json.loads(row["extras"]) == {key: "top", f"data.{key}": "inside"}
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (event()[:-1] + ',"q":1,"q":2}', "json:duplicate_key"),
+        (event()[:-1] + ',"data.bytes":99}', "json:duplicate_key"),
+        (event(data={"bytes": None})[:-1] + ',"data.bytes":12345678901234567890.123456789}', "bytes:precision"),
+        (json.dumps({**EVENT, "data": "bytes=12"}), "json:not_an_object"),
+        (json.dumps({**EVENT, "data": [{"bytes": 12}]}), "json:not_an_object"),
+        (event(type="llm.completion", data={"blocks": "junk"}), "blocks:type"),
+        (event(type="llm.completion", data={"blocks": "{}"}), "blocks:type"),
+        (event(time="2026-04-01T12:00:00+25:00"), "occurred_at:type"),
+        (event(time="2026-04-01T12:00:00+14:01"), "occurred_at:type"),
+        (event(time="2026-04-01T12:00:00-05:75"), "occurred_at:type"),
+        (event(source="a\x1fb", id="c"), "id:separator"),
+        (event(source="a", id="b\x1fc"), "id:separator"),
+        (event(id="\ud800"), "json:invalid"),
+    ],
+)
+def test_a_hostile_line_is_refused_alone(tmp_path: Path, line: str, reason: str) -> None:
+    accepted, refused = judged(tmp_path, f"{event(id='before')}\n{line}\n{event(id='after')}\n")
+    assert (ids(accepted), [row["reasons"] for row in refused]) == (["after", "before"], [reason])
+
+
+def test_the_widest_offsets_on_earth_are_accepted(tmp_path: Path) -> None:
+    lines = [event(id=offset, time=f"2026-04-01T12:00:00{offset}") for offset in ("+14:00", "-12:00", "+13:45", "-00:00")]
+    accepted, _ = judged(tmp_path, "\n".join(lines) + "\n")
+    assert {row["id"]: row["occurred_at"].isoformat() for row in accepted} == {
+        "+14:00": "2026-03-31T22:00:00",
+        "-12:00": "2026-04-02T00:00:00",
+        "+13:45": "2026-03-31T22:15:00",
+        "-00:00": "2026-04-01T12:00:00",
+    }
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * MOST_LINE, '"/' + "x" * MOST_LINE + '"'])
+def test_a_csv_line_that_is_too_long_is_never_cut_and_accepted(tmp_path: Path, path: str) -> None:
+    rows = [csv_row("e1", '"/quoted, so that it is read by hand"'), csv_row("e2", path), csv_row("e3")]
+    accepted, refused = judged(tmp_path, "\n".join([HEADER, *rows]) + "\n", "rows.csv")
+    assert ids(accepted) == ["e1", "e3"]
+    assert [row["reasons"] for row in refused] == ["line:too_long"]
+
+
+@pytest.mark.parametrize(
+    ("content", "accepted", "refused"),
+    [
+        (f"\n\n{HEADER}\n\n{csv_row('e1')}\n   \n\x0b\n{csv_row('e2')}\n", ["e1", "e2"], []),
+        (f'\ufeff"id"{HEADER[2:]}\n{csv_row("e1")}\n', ["e1"], []),
+        (f'{HEADER},"a""b",\n{csv_row("e1")},1,2\n', ["e1"], []),
+        (f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2')}\r{csv_row('e3')}\n", ["e1"], ["csv:unreadable"]),
+        (f"{HEADER},position,landed_path,file,reject,whole,line\n{csv_row('e1')},A,B,C,D,E,F\n", ["e1"], []),
+        ("", [], []),
+    ],
+)
+def test_an_odd_csv_keeps_its_rows(tmp_path: Path, content: str, accepted: list[str], refused: list[str]) -> None:
+    found = judged(tmp_path, content, "rows.csv")
+    assert (ids(found[0]), [row["reasons"] for row in found[1]]) == (accepted, refused)
+
+
+def test_a_csv_header_that_is_no_text_still_names_its_columns(tmp_path: Path) -> None:
+    (row,), _ = judged(tmp_path, f"{HEADER},\u00e9\n{csv_row('e1')},q\n".encode("latin-1"), "rows.csv")
+    assert json.loads(row["extras"]) == {"\\xe9": "q"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.ndjson.gz", b"", "no gzip stream"),
+        ("a.csv.gz", gzip.compress(b"id\n")[:-6] + b"123456", "damaged"),
+        ("a.parquet", b"PAR1PAR1", "not readable as Parquet"),
+        ("a.parquet", b"PAR1\xff\xff\xff\xffPAR1", "not readable as Parquet"),
+        ("a.csv", f"{HEADER}\r{csv_row('e1')}\r{csv_row('e2')}\r".encode(), "CR alone"),
+    ],
+)
+def test_a_broken_file_is_left_with_the_reason_and_stops_nothing(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+    folder = tmp_path / "landing" / "usage_events" / "2026-04-01"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    (folder / "good.ndjson").write_text(event() + "\n")
+    found, left = look(Home(tmp_path), "usage_events", "2026-04-01")
+    assert [file.path.name for file in found] == ["good.ndjson"]
+    assert [(name in line, why in line) for line in left] == [(True, True)]
+    with pytest.raises(MissionError, match=why):
+        judged(tmp_path, content, name)
+
+
+def parquet(folder: Path, **columns: Any) -> bytes:
+    """A Parquet file of two good rows, with other columns."""
+    flat = {**EVENT, "data.bytes": 12, "data.path": "/x", "id": ["e1", "e2"]}
+    table = pa.table({name: value if isinstance(value, list) else [value] * 2 for name, value in flat.items() if name != "data"})
+    for name, values in columns.items():
+        table = table.drop_columns([name] if name in table.column_names else []).append_column(name, values)
+    pq.write_table(table, folder / "made.parquet")
+    return (folder / "made.parquet").read_bytes()
+
+
+def test_nanoseconds_with_a_zone_are_read_and_never_cut(tmp_path: Path) -> None:
+    times = pa.array([1_775_044_800_123_456_000, 1_775_044_800_123_456_001], pa.timestamp("ns", "UTC"))
+    accepted, refused = judged(tmp_path, parquet(tmp_path, time=times), "rows.parquet")
+    assert [row["occurred_at"].isoformat() for row in accepted] == ["2026-04-01T12:00:00.123456"]
+    assert [row["reasons"] for row in refused] == ["occurred_at:type"]
+
+
+def test_a_decimal_with_more_places_is_accepted_where_it_is_exact(tmp_path: Path) -> None:
+    numbers = pa.array([Decimal("1.5"), Decimal("1.000000000000000001")], pa.decimal128(38, 18))
+    accepted, refused = judged(tmp_path, parquet(tmp_path, **{"data.bytes": numbers}), "rows.parquet")
+    assert [row["bytes"] for row in accepted] == [Decimal("1.5")]
+    assert [row["reasons"] for row in refused] == ["bytes:type"]
+
+
+@pytest.mark.parametrize("name", ["landed_path", "Landed_Row", "file_row_number"])
+def test_a_parquet_column_with_a_reader_s_own_name_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissionError, match=rf"column {name}: .*another"):
+        judged(tmp_path, parquet(tmp_path, **{name: pa.array(["a", "b"])}), "rows.parquet")
+
+
+def test_a_parquet_file_with_damaged_pages_is_named(tmp_path: Path) -> None:
+    content = parquet(tmp_path)
+    with pytest.raises(MissionError, match=r"rows\.parquet: the Parquet file is damaged"):
+        judged(tmp_path, content[:4] + bytes(26) + content[30:], "rows.parquet")
+
+
+def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_path: Path) -> None:
+    rows = [csv_row("e1"), csv_row("e2", '"/open'), csv_row("e3"), csv_row("e4")]
+    accepted, refused = judged(tmp_path, "\n".join([HEADER, *rows]) + "\n", "rows.csv")
+    assert ids(accepted) == ["e1"]
+    assert [(row["reasons"], row["raw"]) for row in refused] == [("csv:unreadable", row) for row in rows[1:]]
