@@ -7,7 +7,6 @@
 --   source: Landing source.
 --   day: Landing day.
 --   expected: Whether the month is incomplete without it; days of grace are not expected.
---   files: Files that landed.
 --   rows_in: Lines in them.
 --   accepted: Rows that met the contract.
 --   quarantined: Rows that were refused.
