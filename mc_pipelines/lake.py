@@ -174,7 +174,7 @@ class Lake:
 
         schema = draft.relation.limit(0).to_arrow_table().schema
         DeltaTable.create(self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP)
-        opened = self.open(table)
+        opened = self.open(table, 0)  # as it was before anybody wrote: who made the table meanwhile, and wrote, is in conflict with us
         assert opened is not None
         return opened
 
