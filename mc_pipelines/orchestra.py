@@ -79,11 +79,17 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
 
 
 def _problem(event: "dg.DagsterEvent") -> str:
-    """The message of what a step raised, without Dagster's wrapping and tracebacks."""
+    """The message of what a step raised, without Dagster's wrapping and tracebacks: our own words where there are some."""
+    ours = _names(MissionError)
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cls_name not in ours:
         error = error.cause
     return error.message.strip() if error is not None else event.message or ""
+
+
+def _names(kind: type[Exception]) -> set[str]:
+    """Names of an error's class and of all that derive from it."""
+    return {kind.__name__}.union(*(_names(each) for each in kind.__subclasses__()))
 
 
 def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], None]:
