@@ -220,7 +220,8 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Every table of the lake as `<schema>.<table>`, sorted. Local lakes only: an object store is asked by name."""
-        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(self.uri).glob("*/*/_delta_log"))
+        logs = Path(self.uri).glob("*/*/_delta_log")  # one without a commit is what a run left that could not make its table
+        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs if any(log.glob("*.json")))
 
     def vacuum(self, table: str, pinned: Iterable[int], hours: int = 0, dry_run: bool = False) -> list[str]:
         """Delete files that neither the newest version nor a pinned one needs, and that are older than `hours`; returns them.
