@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from mc_pipelines.disk import room, writing
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
 
@@ -27,13 +28,16 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
         return
     import pyarrow as pa
     from deltalake import DeltaTable, write_deltalake
+    from deltalake.exceptions import DeltaError
 
     from mc_pipelines.lake import KEEP
 
     data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} for row in rows])
     uri = Lake(str(home.lake)).table_uri(table)
-    DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
-    write_deltalake(uri, data, mode="append")
+    with writing(uri, DeltaError):
+        room(uri)
+        DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
+        write_deltalake(uri, data, mode="append")
 
 
 def record_days(home: Home, table: str, windows: Sequence[str], status: str, run_id: str, reason: str) -> None:

@@ -6,6 +6,7 @@ at import beyond the declarations themselves.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from dagster import BetaWarning, PreviewWarning
 from mc_pipelines import automation, columns
 from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
@@ -97,7 +99,8 @@ def asset(home: Home, catalog: Catalog, model: Model, partitions: dg.PartitionsD
         try:
             outcome = materialise(shop, model, windows)
         except Exception as error:
-            automation.record_days(home, model.key, windows, "failed", context.run.run_id, str(error))
+            with suppress(DiskError):  # where even this cannot be written, the error itself is what must be read
+                automation.record_days(home, model.key, windows, "failed", context.run.run_id, str(error))
             raise
         automation.record_days(home, model.key, outcome.rebuilt, "done", context.run.run_id, "")
         _log_others(context, model, windows, outcome)

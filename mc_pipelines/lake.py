@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mc_pipelines.disk import room, writing
 from mc_pipelines.errors import MissionError, SupersededError
 from mc_pipelines.faults import reach
 
@@ -142,25 +143,29 @@ class Lake:
         `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
         Raises SupersededError when, attempt after attempt, somebody else had newer inputs.
         """
-        from deltalake.exceptions import CommitFailedError
+        import duckdb
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         refused: list[str] = []
         for attempt in range(ATTEMPTS):
             # The versions that may be overwritten are fixed before the inputs are read: any later writer then conflicts.
             handle = self.open(table)
-            drafted = draft()
-            if drafted is None:
-                return None
-            if handle is None:
-                handle = self._create(table, column, drafted)
-            if not self._outdated(table, drafted):
-                try:
-                    self._write(handle, column, drafted, run_id)
-                    reach("lake.committed")
-                    return self.version(table)
-                except CommitFailedError:
-                    pass
-            refused = sorted(drafted.recipes)
+            try:
+                with writing(self.table_uri(table), DeltaError, duckdb.IOException, duckdb.OutOfMemoryException):
+                    drafted = draft()
+                    if drafted is None:
+                        return None
+                    refused = sorted(drafted.recipes)
+                    if "://" not in self.uri:
+                        room(self.table_uri(table))
+                    if handle is None:
+                        handle = self._create(table, column, drafted)
+                    if not self._outdated(table, drafted):
+                        self._write(handle, column, drafted, run_id)
+                        reach("lake.committed")
+                        return self.version(table)
+            except CommitFailedError:
+                pass
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
         raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
 

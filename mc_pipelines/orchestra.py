@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from shutil import copyfile
 from typing import TYPE_CHECKING
 
+from mc_pipelines.disk import probe, writing
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 
@@ -42,13 +43,19 @@ def days(first: str, last: str | None = None) -> list[str]:
 def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
     """The home's own Dagster instance, made on first use with the checkout's settings."""
     import dagster as dg
+    from sqlalchemy.exc import OperationalError
 
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    settings = home.dagster / "dagster.yaml"
-    if not settings.exists():
-        copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
-    with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
-        yield opened
+    with writing(home.dagster):
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        settings = home.dagster / "dagster.yaml"
+        if not settings.exists():
+            copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    try:
+        with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+            yield opened
+    except OperationalError:
+        probe(home.dagster)  # SQLite calls a full or read-only disk an I/O error, or a file that it cannot open
+        raise
 
 
 def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambda line: None) -> Ran:
@@ -70,10 +77,12 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
         raise MissionError(f"{', '.join(outside)}: no such partition yet, or it lies before reference/calendar.yaml's start.")
     with instance(home) as opened:
         stop = _follow(opened, progress)
-        result = known.execute_in_process(
-            instance=opened, tags=tags, partition_key=windows[0] if single else None, run_config=QUIET, raise_on_error=False
-        )
-        stop()
+        try:
+            result = known.execute_in_process(
+                instance=opened, tags=tags, partition_key=windows[0] if single else None, run_config=QUIET, raise_on_error=False
+            )
+        finally:
+            stop()
         problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
         return Ran(result.run_id, result.success, tuple(problems))
 
