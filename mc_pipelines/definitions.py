@@ -6,6 +6,7 @@ at import beyond the declarations themselves.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from dagster import BetaWarning, PreviewWarning
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
@@ -123,8 +125,9 @@ def _failure(
     """Keep the fate of each day: those of finished chunks stand and are shown as built, the others failed."""
     failed, run_id = [day for day in days if day not in standing], context.run.run_id
     done = [day for day in days if day in standing]
-    opslog.record_days(home, model.key, failed, "failed", run_id, reason)
-    opslog.record_days(home, model.key, done, "done", run_id)
+    with suppress(DiskError):  # where even this cannot be written, the error itself is what must be read
+        opslog.record_days(home, model.key, failed, "failed", run_id, reason)
+        opslog.record_days(home, model.key, done, "done", run_id)
     for day in done:
         context.log_event(dg.AssetMaterialization(key(model.key), partition=day, metadata={"why": "its chunk stands; a later one failed"}))
     rows = [(day, "done", "") for day in done] + [(day, "failed", reason) for day in failed]

@@ -62,20 +62,36 @@ def staged(work: "Work") -> "duckdb.DuckDBPyRelation":
     Raises MissionError where a landed file's bytes changed or it is gone.
     """
     shop, source = work.shop, work.model.key.partition(".")[2]
-    contract = contract_of(shop.home, source)
-    known = _known(shop, f"landing.{source}")
-    files = []
-    for window in work.windows:
-        found, _ = landing.look(shop.home, source, window)
-        landing.unchanged(found, known.get(window, {}))
-        files += [(window, file) for file in found]
-    result = staging.stage(work.con, contract, files, shop.run_id)
-    recipes = dict.fromkeys(work.windows, hashlib.sha256("\n".join(file.scan.sha256 for _, file in files).encode()).hexdigest())
-    shop.lake.replace(f"quarantine.{source}", "landing_day", lambda: Draft(result.refused, recipes, {}), shop.run_id)
-    reach("staging.quarantine_committed")
-    shop.lake.replace(f"landing.{source}", "landing_day", lambda: Draft(result.facts, recipes, {}), shop.run_id)
+    result: staging.Staged
+    recipes: dict[str, str]
+
+    # One inside the other: what each table may overwrite is fixed before the files are looked at, so that a run which saw fewer files
+    # conflicts with one that saw more, whichever of the tables it comes too late for.
+    def refused() -> Draft:
+        nonlocal result, recipes
+        result, recipes = _judged(work, source)
+        return Draft(result.refused, recipes, {})
+
+    def facts() -> Draft:
+        shop.lake.replace(f"quarantine.{source}", "landing_day", refused, shop.run_id)
+        reach("staging.quarantine_committed")
+        return Draft(result.facts, recipes, {})
+
+    shop.lake.replace(f"landing.{source}", "landing_day", facts, shop.run_id)
     reach("staging.rows_committed")
     return result.accepted
+
+
+def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
+    """The rows of the windows' files as they lie there now, and a digest of those files for every window."""
+    known = _known(work.shop, f"landing.{source}")
+    files = []
+    for window in work.windows:
+        found, _ = landing.look(work.shop.home, source, window)
+        landing.unchanged(found, known.get(window, {}))
+        files += [(window, file) for file in found]
+    digest = hashlib.sha256("\n".join(file.scan.sha256 for _, file in files).encode()).hexdigest()
+    return staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id), dict.fromkeys(work.windows, digest)
 
 
 def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]]:

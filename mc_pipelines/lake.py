@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mc_pipelines.disk import room, writing
 from mc_pipelines.errors import MissionError, SupersededError
 from mc_pipelines.faults import reach
 
@@ -142,25 +143,29 @@ class Lake:
         `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
         Raises SupersededError when, attempt after attempt, somebody else had newer inputs.
         """
-        from deltalake.exceptions import CommitFailedError
+        import duckdb
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         refused: list[str] = []
         for attempt in range(ATTEMPTS):
             # The versions that may be overwritten are fixed before the inputs are read: any later writer then conflicts.
             handle = self.open(table)
-            drafted = draft()
-            if drafted is None:
-                return None
-            if handle is None:
-                handle = self._create(table, column, drafted)
-            if not self._outdated(table, drafted):
-                try:
-                    self._write(handle, column, drafted, run_id)
-                    reach("lake.committed")
-                    return self.version(table)
-                except CommitFailedError:
-                    pass
-            refused = sorted(drafted.recipes)
+            try:
+                with writing(self.table_uri(table), DeltaError, duckdb.IOException, duckdb.OutOfMemoryException):
+                    drafted = draft()
+                    if drafted is None:
+                        return None
+                    refused = sorted(drafted.recipes)
+                    if "://" not in self.uri:
+                        room(self.table_uri(table))
+                    if handle is None:
+                        handle = self._create(table, column, drafted)
+                    if not self._outdated(table, drafted):
+                        self._write(handle, column, drafted, run_id)
+                        reach("lake.committed")
+                        return self.version(table)
+            except CommitFailedError:
+                pass
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
         raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
 
@@ -174,7 +179,7 @@ class Lake:
 
         schema = draft.relation.limit(0).to_arrow_table().schema
         DeltaTable.create(self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP)
-        opened = self.open(table)
+        opened = self.open(table, 0)  # as it was before anybody wrote: who made the table meanwhile, and wrote, is in conflict with us
         assert opened is not None
         return opened
 
@@ -220,7 +225,8 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Every table of the lake as `<schema>.<table>`, sorted. Local lakes only: an object store is asked by name."""
-        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(self.uri).glob("*/*/_delta_log"))
+        logs = Path(self.uri).glob("*/*/_delta_log")  # one without a commit is what a run left that could not make its table
+        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs if any(log.glob("*.json")))
 
     def vacuum(self, table: str, pinned: Iterable[int], hours: int = 0, dry_run: bool = False) -> list[str]:
         """Delete files that neither the newest version nor a pinned one needs, and that are older than `hours`; returns them.

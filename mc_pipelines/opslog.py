@@ -6,6 +6,7 @@ Both are append-only tables of text, with the time of writing: they tell people 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
+from mc_pipelines.disk import room, writing
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
 
@@ -19,14 +20,17 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
         return
     import pyarrow as pa
     from deltalake import DeltaTable, write_deltalake
+    from deltalake.exceptions import DeltaError
 
     from mc_pipelines.lake import KEEP
 
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} | {"recorded": now} for row in rows])
     uri = Lake(str(home.lake)).table_uri(table)
-    DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
-    write_deltalake(uri, data, mode="append", schema_mode="merge")  # a home from before `recorded` gains the column
+    with writing(uri, DeltaError):
+        room(uri)
+        DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
+        write_deltalake(uri, data, mode="append", schema_mode="merge")  # a home from before `recorded` gains the column
 
 
 def record_days(home: Home, table: str, days: Sequence[str], status: str, run_id: str, reason: str = "") -> None:

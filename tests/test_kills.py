@@ -7,7 +7,6 @@ spread over the run however fast the machine is.
 import multiprocessing
 import random
 import time
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Any]:
+def workers() -> Any:
     """Processes forked off one that has imported everything and opened nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
