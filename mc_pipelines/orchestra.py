@@ -83,7 +83,7 @@ def _problem(event: "dg.DagsterEvent") -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else event.message or ""
+    return error.message.strip().removeprefix("mc_pipelines.errors.MissionError: ") if error is not None else event.message or ""
 
 
 def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], None]:
