@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 
 
 class Friendly(click.Group):
-    """Prints a MissionError as it is, and ends with exit code 2."""
+    """Prints a MissionError as it is, and what the system refuses in one line; ends with exit code 2, as after Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MissionError as error:
             click.echo(f"mission: {error}", err=True)
-            ctx.exit(UNUSABLE)
+        except KeyboardInterrupt:
+            click.echo("mission: stopped. The last good state stands; run the same command again.", err=True)
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename else ""
+            click.echo(f"mission: {named}{error.strerror or error}. Mend it, and run the same command again.", err=True)
+        ctx.exit(UNUSABLE)
 
 
 def say(line: str) -> None:
@@ -187,7 +192,9 @@ def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
 def run(window: str, failed: bool) -> None:
     """Build every daily table of DAY or FIRST..LAST. Example: mission run 2026-04-01..2026-04-30"""
     from mc_pipelines.automation import failed_days
+    from mc_pipelines.landing import strays
     from mc_pipelines.orchestra import days
+    from mc_pipelines.reference import read_sources
 
     home = Home.find()
     first, _, last = window.partition("..")
@@ -198,6 +205,8 @@ def run(window: str, failed: bool) -> None:
         if not wanted:
             click.echo("no failed day in this range")
             return
+    for line in strays(home, read_sources(home)):
+        say(line)
     for chunk in _contiguous(wanted):
         _run(home, "daily", chunk)
     click.echo(f"built {len(wanted)} day(s)")

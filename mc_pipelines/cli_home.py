@@ -117,7 +117,11 @@ def simulate(directory: Path, events: int, tenants: int, start: str, span: int, 
 
     from mc_pipelines.simulate import simulate as generate
 
-    generate(directory, events, tenants, date.fromisoformat(start), span, seed, file_format, faults)
+    try:
+        first = date.fromisoformat(start)
+    except ValueError as error:
+        raise MissionError(f"--start {start}: {error}. Write a day as YYYY-MM-DD, for example 2026-04-01.") from error
+    generate(directory, events, tenants, first, span, seed, file_format, faults)
     click.echo(f"truth: {directory / 'truth.json'}\nNext: export MISSION_HOME={directory.resolve()}")
 
 

@@ -40,9 +40,10 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of what a landing day's rows come from: its files' bytes, the contract, and the code that reads them."""
     source = model.key.partition(".")[2]
     files, left = landing.look(shop.home, source, window)
+    whole = hashlib.sha256()
     for line in left:
         LOG.warning(line)
-    whole = hashlib.sha256()
+        whole.update(f"{line}\n".encode())
     for file in files:
         whole.update(f"{file.name} {file.scan.sha256}\n".encode())
     for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
@@ -85,13 +86,15 @@ def staged(work: "Work") -> "duckdb.DuckDBPyRelation":
 def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
     """The rows of the windows' files as they lie there now, and a digest of those files for every window."""
     known = _known(work.shop, f"landing.{source}")
-    files = []
+    files, unread = [], []
     for window in work.windows:
-        found, _ = landing.look(work.shop.home, source, window)
+        found, left = landing.look(work.shop.home, source, window)
         landing.unchanged(found, known.get(window, {}))
         files += [(window, file) for file in found]
-    digest = hashlib.sha256("\n".join(file.scan.sha256 for _, file in files).encode()).hexdigest()
-    return staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id), dict.fromkeys(work.windows, digest)
+        unread += [(window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")]  # hidden ones are nobody's data
+    digest = hashlib.sha256("\n".join([*(file.scan.sha256 for _, file in files), *(line for _, line in unread)]).encode()).hexdigest()
+    staged = staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id, unread)
+    return staged, dict.fromkeys(work.windows, digest)
 
 
 def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]]:
@@ -100,7 +103,9 @@ def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]
     if shop.lake.view(con, table) is None:
         return {}
     known: dict[str, dict[str, tuple[str, int]]] = {}
-    for day, file, sha, size in con.sql(f"SELECT CAST(landing_day AS VARCHAR), file, sha256, bytes FROM {table}").fetchall():
+    for day, file, sha, size in con.sql(
+        f"SELECT CAST(landing_day AS VARCHAR), file, sha256, bytes FROM {table} WHERE left_because IS NULL"
+    ).fetchall():
         known.setdefault(day, {})[file] = sha, int(size)
     return known
 

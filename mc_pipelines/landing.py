@@ -8,7 +8,7 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -149,8 +149,12 @@ def _format(path: Path) -> Format | None:
 
 def look(home: Home, source: str, day: str) -> tuple[list[LandedFile], list[str]]:
     """The whole files of a landing day in name order, and a line for each file that was left alone."""
-    found, left = [], []
-    paths = sorted((home.landing / source / day).glob("*"))
+    found: list[LandedFile] = []
+    left: list[str] = []
+    folder = home.landing / source / day
+    if folder.is_symlink():
+        return [], [f"{source}/{day}: a link, whose files would be landed twice; move the folder itself here"]
+    paths = sorted(folder.glob("*"))
     growing = _growing([path for path in paths if path.is_file() and not path.is_symlink()])
     for path in paths:
         name = path.relative_to(home.landing).as_posix()
@@ -161,6 +165,8 @@ def look(home: Home, source: str, day: str) -> tuple[list[LandedFile], list[str]
             left.append(f"{name}: not a plain file; copy the content here")
         elif kind is None or (kind == "parquet" and path.suffix == ".gz"):
             left.append(f"{name}: unknown format; land .ndjson, .csv (either may be .gz) or .parquet")
+        elif (replay := REPLAY.match(path.name)) and not _is_day(replay[1]):
+            left.append(f"{name}: {replay[1]} is no day; name it replay-of-YYYY-MM-DD, the day that its rows were refused on")
         else:
             state = path.stat()
             scan = _scan(path, kind, state.st_size, state.st_mtime_ns)
@@ -191,11 +197,34 @@ def landing_days(home: Home, source: str) -> list[str]:
     """Landing days that have a folder, sorted. A folder whose name is no date is an error that names it."""
     days = []
     for path in sorted((home.landing / source).glob("*")):
-        try:
-            days.append(date.fromisoformat(path.name).isoformat())
-        except ValueError as error:
-            raise MissionError(f"{path}: a landing folder is named by its day, YYYY-MM-DD. Rename or move it.") from error
+        if not _is_day(path.name):
+            raise MissionError(f"{path}: a landing folder is named by its day, YYYY-MM-DD. Rename or move it.")
+        days.append(path.name)
     return days
+
+
+def strays(home: Home, sources: Iterable[str]) -> list[str]:
+    """A line for everything in the landing zone that no run will ever read: misspelt sources, and folders that are no day of a source."""
+    known = sorted(sources)
+    lines = [
+        f"landing/{path.name}: no source of this name is declared, so nothing in it is read. Declared are {', '.join(known)}."
+        for path in sorted(home.landing.glob("*"))
+        if path.name not in known and not path.name.startswith(".")
+    ]
+    for path in sorted(each for source in known for each in (home.landing / source).glob("*")):
+        if not path.name.startswith(".") and not (_is_day(path.name) and path.is_dir() and not path.is_symlink()):
+            lines.append(
+                f"landing/{path.parent.name}/{path.name}: no folder of a day, so nothing in it is read. Make it a folder named YYYY-MM-DD."
+            )
+    return lines
+
+
+def _is_day(name: str) -> bool:
+    """Whether a name is a day as folders are named by: YYYY-MM-DD, none of ISO 8601's other forms."""
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
 
 
 def _begins_with(path: Path, size: int, sha: str) -> bool:
@@ -213,7 +242,7 @@ def unchanged(files: list[LandedFile], known: Mapping[str, tuple[str, int]]) -> 
     for name, (sha, size) in sorted(known.items()):
         if name not in now:
             raise MissionError(
-                f"landing/{name}: was landed with sha256 {sha} and is gone. Put it back; what must not count is voided by an amending event."
+                f"landing/{name}: was landed with sha256 {sha} and is gone, or no longer whole. Put it back as it was; what must not count is voided by an amending event."
             )
         if now[name] != sha and by_name[name].bytes > size and _begins_with(by_name[name].path, size, sha):
             raise MissionError(

@@ -9,6 +9,7 @@ from mc_pipelines import reference
 from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.landing import strays
 
 
 def problems(home: Home) -> list[str]:
@@ -23,6 +24,7 @@ def problems(home: Home) -> list[str]:
         lambda: reference.read_sources(home),
         lambda: reference.read_calendar(home),
         lambda: read_retention(home),
+        lambda: _read_landing(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
     looks.append(lambda: [meter_select(meter) for meter in reference.read(home, "meters")])
@@ -35,6 +37,11 @@ def problems(home: Home) -> list[str]:
         except MissionError as error:
             found += str(error).splitlines()
     return found or _across(home)
+
+
+def _read_landing(home: Home) -> None:
+    if lines := strays(home, reference.read_sources(home)):
+        raise MissionError("\n".join(lines))
 
 
 def _across(home: Home) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NANO = Decimal("0.000000001")
 VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"})
+LISTS, TEXTS = frozenset({"blocks"}), frozenset({"path", "status", "blocks"})
 CARRIED = (
     "landing_day, tenant_id, source, id, kind, "
     "CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
@@ -50,8 +51,13 @@ def meter_select(meter: reference.Meter, source: str = "metering.usage_events") 
         )
     else:
         value = _column(meter, meter.value)
-        conditions.append(f"{value} IS NOT NULL")
         unique = meter.aggregation == "unique_count"
+        if (value in TEXTS and not unique) or (meter.list and value not in LISTS):
+            raise MissionError(
+                f"reference/meters.yaml: meter {meter.meter}: {meter.aggregation}{' of a list' if meter.list else ''} cannot be made of {value!r}, "
+                f"which holds {'a list' if value in LISTS else 'text' if value in TEXTS else 'a number'}. `unique_count` counts texts; `list: true` is for {', '.join(LISTS)}."
+            )
+        conditions.append(f"{value} IS NOT NULL")
         item = (
             (f"unnest(list_distinct(from_json({value}, '[\"VARCHAR\"]')))" if meter.list else f"CAST({value} AS VARCHAR)")
             if unique

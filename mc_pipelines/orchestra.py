@@ -94,7 +94,7 @@ def _problem(event: "dg.DagsterEvent") -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None and error.cls_name not in ours:
         error = error.cause
-    return error.message.strip() if error is not None else event.message or ""
+    return error.message.strip().removeprefix("mc_pipelines.errors.MissionError: ") if error is not None else event.message or ""
 
 
 def _names(kind: type[Exception]) -> set[str]:

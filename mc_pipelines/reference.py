@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @cache
 def zones() -> frozenset[str]:
-    """Every IANA time zone; the folder of tzdata is read once."""
-    return frozenset(available_timezones())
+    """Every IANA time zone that is the same everywhere; the folder of tzdata is read once."""
+    return frozenset(available_timezones()) - {"localtime", "Factory"}  # what these mean depends on the machine
 
 
 class Declared(BaseModel):
@@ -74,7 +74,7 @@ class Meter(Declared):
 class Explained(Declared):
     tenant_id: str
     meter: str
-    period: str = Field(pattern=r"^\d{4}-\d{2}$")
+    period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
     reason: str
     note: str
     owner: str
@@ -102,8 +102,8 @@ class Source(Declared):
 class Calendar(Declared):
     """First and last day for which partitions, local days and periods exist."""
 
-    start: date
-    end: date
+    start: date = Field(ge=date(1970, 1, 1))
+    end: date = Field(lt=date(2200, 1, 1))
 
 
 KINDS: dict[str, tuple[type[Declared], str]] = {
@@ -115,12 +115,22 @@ KINDS: dict[str, tuple[type[Declared], str]] = {
 
 
 # The C parser reads what SafeLoader reads, ten times as fast; it is there wherever PyYAML's wheel is.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever of the two there is
+    """Refuses a key that stands twice, of which YAML's own loader takes the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key `{key.value}` stands twice; keep one", key.start_mark)
+            seen.add(str(key.value))
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+        return yaml.load(path.read_text(encoding="utf-8"), _Strict)
     except FileNotFoundError as error:
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -130,7 +140,7 @@ def _load(path: Path) -> Any:
 
 def _line(path: Path, where: Sequence[int | str]) -> int:
     """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
-    node, line = yaml.compose(path.read_text(encoding="utf-8")), 1
+    node, line = yaml.compose(path.read_text(encoding="utf-8"), _Strict), 1
     for step in where:
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
@@ -209,6 +219,8 @@ def read_sources(home: Home) -> dict[str, Source]:
     loaded = _load(path)
     if not isinstance(loaded, dict) or set(loaded) != {"sources"} or not isinstance(loaded["sources"], dict):
         raise MissionError(f"{path}:1: expected one key `sources` holding a mapping of source name to its declaration.")
+    if odd := [name for name in loaded["sources"] if not isinstance(name, str)]:
+        raise MissionError(f"{path}:{_line(path, ('sources', str(odd[0])))}: {odd[0]!r} is no name of a source. Write a text.")
     return {name: _one(path, Source, item, ("sources", name)) for name, item in sorted(loaded["sources"].items())}
 
 

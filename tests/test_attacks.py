@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
-from mc_pipelines.errors import MissionError
+from mc_pipelines.cli import main
+from mc_pipelines.errors import UNUSABLE, MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.landing import MOST_LINE, look
+from mc_pipelines.lint import problems
 from mc_pipelines.starter import write_home
 
 EVENT: Mapping[str, Any] = {
@@ -183,3 +187,86 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_
     accepted, refused = judged(tmp_path, "\n".join([HEADER, *rows]) + "\n", "rows.csv")
     assert ids(accepted) == ["e1"]
     assert [(row["reasons"], row["raw"]) for row in refused] == [("csv:unreadable", row) for row in rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("meters", "meters: []\nmeters: []\n", r"meters\.yaml:2: .*key `meters` stands twice"),
+        (
+            "tenants",
+            "tenants:\n  - tenant_id: a\n    name: A\n    name: B\n",
+            r"tenants\.yaml:4: .*key `name` stands twice",
+        ),
+        (
+            "tenants",
+            "tenants:\n  - {tenant_id: a, name: A, zone: localtime, currency: EUR, plan: p, grace_days: 1}\n",
+            r"tenants\.yaml:2: .*localtime is no IANA time zone",
+        ),
+        ("sources", "sources:\n  1: {about: a, owner: b, start: 2026-01-01}\n", r"sources\.yaml:2: 1 is no name"),
+        ("calendar", "start: 0001-01-01\nend: 9999-12-31\n", r"calendar\.yaml:1: start: .*greater than"),
+        (
+            "explained",
+            "explained:\n  - {tenant_id: a, meter: m, period: 2026-13, reason: r, note: n, owner: o, expires: 2026-01-01}\n",
+            r"explained\.yaml:2: .*2026-13",
+        ),
+        ("meters", "meters:\n  - {meter: m, type: http.request, aggregation: sum, value: path, unit: u}\n", r"meter m: sum .*'path'.*text"),
+        (
+            "meters",
+            "meters:\n  - {meter: m, type: http.request, aggregation: unique_count, value: bytes, list: true, unit: u}\n",
+            r"meter m: unique_count of a list .*'bytes'.*number",
+        ),
+    ],
+)
+def test_lint_names_what_a_run_would_stumble_over(tmp_path: Path, kind: str, text: str, said: str) -> None:
+    write_home(tmp_path)
+    (tmp_path / "reference" / f"{kind}.yaml").write_text(text)
+    assert re.search(said, "\n".join(problems(Home(tmp_path))))
+
+
+@pytest.mark.parametrize("name", ["usage_event/2026-04-01", "usage_events/20260401", "usage_events/2026-W14-3", "usage_events/2026-4-1"])
+def test_lint_and_run_name_a_folder_that_nothing_reads(tmp_path: Path, name: str) -> None:
+    write_home(tmp_path)
+    (tmp_path / "landing" / name).mkdir(parents=True)
+    (line,) = problems(Home(tmp_path))
+    assert line.startswith(f"landing/{name.removesuffix('/2026-04-01')}: ")
+
+
+def test_a_day_that_is_a_link_to_another_is_not_landed_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "gateway_log"
+    (folder / "2026-04-01").mkdir(parents=True)
+    (folder / "2026-04-01" / "a.csv").write_text("tenant_id,meter,hour,quantity\n")
+    (folder / "2026-04-02").symlink_to("2026-04-01")
+    found, left = look(Home(tmp_path), "gateway_log", "2026-04-02")
+    assert (found, len(left)) == ([], 1)
+    assert "gateway_log/2026-04-02: a link" in left[0]
+
+
+def test_a_replay_of_no_day_is_left_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "usage_events" / "2026-04-01"
+    folder.mkdir(parents=True)
+    (folder / "replay-of-2026-13-99.ndjson").write_text(event() + "\n")
+    found, left = look(Home(tmp_path), "usage_events", "2026-04-01")
+    assert (found, len(left)) == ([], 1)
+    assert "2026-13-99 is no day" in left[0]
+
+
+@pytest.mark.parametrize("arguments", [["init", "a-file"], ["simulate", "made", "--start", "abc"]])
+def test_what_cannot_be_carried_out_ends_with_two_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").write_text("")
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == UNUSABLE
+    assert done.stderr.startswith("mission: ")
+
+
+def test_ctrl_c_is_no_failed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Path) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mc_pipelines.starter.write_home", interrupted)
+    done = CliRunner().invoke(main, ["init", "x"])
+    assert done.exit_code == UNUSABLE
+    assert "stopped" in done.stderr
