@@ -141,7 +141,7 @@ class Lake:
         """Swap the draft's windows in one commit and return the new version; None where nothing was stale.
 
         `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
-        Raises SupersededError when, attempt after attempt, somebody else had newer inputs.
+        Raises SupersededError when, attempt after attempt, somebody else had newer inputs. DiskError where the disk takes nothing more.
         """
         import duckdb
         from deltalake.exceptions import CommitFailedError, DeltaError
