@@ -15,8 +15,8 @@ from mc_pipelines.errors import FAILED, MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Entry, Journal
-    from mc_pipelines.signing import TrustedKeys
+    from mc_pipelines.evidence.journal import Entry, Journal
+    from mc_pipelines.evidence.signing import TrustedKeys
 
 A_PATH = click.Path(path_type=Path)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -42,9 +42,9 @@ def _conclude(reasons: Iterable[str], warnings: Iterable[str], word: str) -> Non
 @as_json_option
 def verify(bundle: Path | None, proof: Path | None, trusted: Path | None, threshold: int, folder: Path | None, as_json: bool) -> None:
     """Verify a signed bundle, or the proof of one row, offline. Example: mission verify data/evidence/finance/metering/close/2026-04/001-…"""
-    from mc_pipelines.position import journal_at_hand
-    from mc_pipelines.signing import TrustedKeys
-    from mc_pipelines.verify import verify as verify_bundle
+    from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.evidence.signing import TrustedKeys
+    from mc_pipelines.evidence.verify import verify as verify_bundle
 
     if (bundle is None) == (proof is None):
         raise MissionError("name a bundle, or a proof with --proof FILE; one of them")
@@ -63,8 +63,8 @@ def verify(bundle: Path | None, proof: Path | None, trusted: Path | None, thresh
 
 
 def _verify_proof(path: Path, keys: "TrustedKeys | None", journal: "Journal | None", as_json: bool) -> None:
-    from mc_pipelines.position import verify_proof
-    from mc_pipelines.signing import known_keys
+    from mc_pipelines.evidence.position import verify_proof
+    from mc_pipelines.evidence.signing import known_keys
 
     trusted = keys or known_keys(Home.find().keys)
     if trusted is None:
@@ -81,8 +81,8 @@ def _verify_proof(path: Path, keys: "TrustedKeys | None", journal: "Journal | No
 
 def _verified(home: Home, bundle: Path) -> Mapping[str, Any]:
     """The predicate of a bundle that this home's keys and journal verify; ends with 1 where they do not."""
-    from mc_pipelines.position import journal_at_hand
-    from mc_pipelines.verify import verify as verify_bundle
+    from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.evidence.verify import verify as verify_bundle
 
     found = verify_bundle(bundle, None, journal=journal_at_hand(home))
     if not found.ok:
@@ -91,7 +91,7 @@ def _verified(home: Home, bundle: Path) -> Mapping[str, Any]:
 
 
 def _journal(home: Home) -> "Journal":
-    from mc_pipelines.position import journal_at_hand
+    from mc_pipelines.evidence.position import journal_at_hand
 
     journal = journal_at_hand(home)
     if journal is None:
@@ -105,7 +105,7 @@ def _journal(home: Home) -> "Journal":
 @click.argument("row", type=int)
 def prove(bundle: Path, table: str, row: int) -> None:
     """Print the proof of one row (1 is the first line of its table). Example: mission prove BUNDLE metering.usage_period 3 > proof.json"""
-    from mc_pipelines.proofs import prove as prove_row
+    from mc_pipelines.evidence.proofs import prove as prove_row
 
     home = Home.find()
     _verified(home, bundle)
@@ -117,8 +117,8 @@ def prove(bundle: Path, table: str, row: int) -> None:
 @as_json_option
 def reproduce(bundle: Path, as_json: bool) -> None:
     """Compute a close again from what it pins, and compare byte by byte. Example: mission reproduce BUNDLE"""
-    from mc_pipelines.record import Recorded
-    from mc_pipelines.reproduce import reproduce as again
+    from mc_pipelines.evidence.record import Recorded
+    from mc_pipelines.evidence.reproduce import reproduce as again
 
     home = Home.find()
     done = again(home, bundle, Recorded.read(_verified(home, bundle)))
@@ -153,8 +153,8 @@ def reproduce(bundle: Path, as_json: bool) -> None:
 @as_json_option
 def trace(gate: str, month: str | None, bundle: Path | None, files: bool, as_json: bool) -> None:
     """Show what made a gate's value: SQL, table versions, landed files. Example: mission trace metering_variance --month 2026-04"""
-    from mc_pipelines.trace import lines
-    from mc_pipelines.trace import trace as trace_gate
+    from mc_pipelines.evidence.trace import lines
+    from mc_pipelines.evidence.trace import trace as trace_gate
 
     home = Home.find()
     found = trace_gate(_verified(home, bundle or _newest(home, month)), gate)
@@ -177,8 +177,8 @@ def _newest(home: Home, month: str | None) -> Path:
 @as_json_option
 def journal(checkpoint: Path | None, as_json: bool) -> None:
     """Verify the whole journal and list it. Example: mission journal --checkpoint /backup/checkpoint.json"""
-    from mc_pipelines.checkpoint import Head, read_checkpoint
-    from mc_pipelines.journal import JournalError
+    from mc_pipelines.evidence.checkpoint import Head, read_checkpoint
+    from mc_pipelines.evidence.journal import JournalError
 
     home = Home.find()
     found = _journal(home)
@@ -208,8 +208,8 @@ def journal(checkpoint: Path | None, as_json: bool) -> None:
 
 def _bundle_fault(home: Home, entry: "Entry") -> str | None:
     """Why the bundle that an entry names is not there as it was named; bundles taken elsewhere are no fault, changed ones are."""
-    from mc_pipelines.bundle import PROVENANCE
-    from mc_pipelines.canonical import sha256
+    from mc_pipelines.evidence.bundle import PROVENANCE
+    from mc_pipelines.evidence.canonical import sha256
 
     path = home.evidence / str(entry.body.get("bundle")) / PROVENANCE
     if "bundle" not in entry.body or not path.is_file() or sha256(path.read_bytes()) == entry.body["envelope"]:
@@ -218,7 +218,7 @@ def _bundle_fault(home: Home, entry: "Entry") -> str | None:
 
 
 def _entry_json(entry: "Entry") -> dict[str, Any]:
-    from mc_pipelines.canonical import instant
+    from mc_pipelines.evidence.canonical import instant
 
     return {
         "number": entry.number,
@@ -240,9 +240,9 @@ def keys() -> None:
 @keys.command("list")
 def keys_list() -> None:
     """Show every known key, its roles and dates, and up to which entry it counts. Example: mission keys list"""
-    from mc_pipelines.position import journal_at_hand
-    from mc_pipelines.revocation import limits
-    from mc_pipelines.signing import known_keys
+    from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.evidence.revocation import limits
+    from mc_pipelines.evidence.signing import known_keys
 
     home = Home.find()
     known = known_keys(home.keys)
@@ -260,9 +260,9 @@ def keys_list() -> None:
 @click.option("--reason", required=True, help="Why, for whoever reads the journal.")
 def revoke(key: str, last_valid: int, reason: str) -> None:
     """Revoke KEY (an id or its beginning) from an entry on. Example: mission keys revoke 3f2a --last-valid 12 --reason "laptop stolen" """
-    from mc_pipelines.journal import Journal
-    from mc_pipelines.revocation import revoke as revoke_key
-    from mc_pipelines.signing import signer
+    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.revocation import revoke as revoke_key
+    from mc_pipelines.evidence.signing import signer
 
     home = Home.find()
     writer = signer(home.keys)
@@ -278,8 +278,8 @@ def revoke(key: str, last_valid: int, reason: str) -> None:
 @click.option("--dry-run", is_flag=True, help="List what would go; delete nothing.")
 def vacuum(hours: int, dry_run: bool) -> None:
     """Delete table versions that are neither the newest nor pinned by signed work. Example: mission vacuum --dry-run"""
-    from mc_pipelines.vacuum import pins
-    from mc_pipelines.vacuum import vacuum as sweep
+    from mc_pipelines.evidence.vacuum import pins
+    from mc_pipelines.evidence.vacuum import vacuum as sweep
 
     home = Home.find()
     swept = sweep(home, pins(home, _journal(home).chain()), hours, dry_run)

@@ -24,7 +24,7 @@ from mc_pipelines.shell import write_views
 if TYPE_CHECKING:
     import duckdb
 
-    from mc_pipelines.journal import Entry, Journal
+    from mc_pipelines.evidence.journal import Entry, Journal
 
 DELIVERABLE = "metering"
 FOLDER = "finance/metering/close"
@@ -132,8 +132,8 @@ def result_files(
     shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, as_of: str, results: Sequence[GateResult]
 ) -> dict[str, bytes]:
     """The payload of the bundle: canonical rows of every month mart, leaves, gates and report. The same rows give the same bytes."""
-    from mc_pipelines.canonical import canonical, rows_bytes
-    from mc_pipelines.proofs import leaf_files, rows_file
+    from mc_pipelines.evidence.canonical import canonical, rows_bytes
+    from mc_pipelines.evidence.proofs import leaf_files, rows_file
 
     files: dict[str, bytes] = {}
     for model in month_models(shop):
@@ -159,10 +159,10 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
 
     Raises MissionError where a table is missing; a failed gate is no error but a signed verdict.
     """
-    from mc_pipelines.bundle import payload_digest
-    from mc_pipelines.canonical import sha256
-    from mc_pipelines.journal import Journal
-    from mc_pipelines.signing import signer
+    from mc_pipelines.evidence.bundle import payload_digest
+    from mc_pipelines.evidence.canonical import sha256
+    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.signing import signer
 
     period = month_key(month)
     shop = Workshop.open(home, run_id)
@@ -186,9 +186,9 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
 
 def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal") -> None:
     """Build the bundle, then write the journal entry that names it."""
-    from mc_pipelines.bundle import build
-    from mc_pipelines.checkpoint import Head
-    from mc_pipelines.record import predicate
+    from mc_pipelines.evidence.bundle import build
+    from mc_pipelines.evidence.checkpoint import Head
+    from mc_pipelines.evidence.record import predicate
 
     home, month = shop.home, closing.period[:7]
     assert journal.signer is not None

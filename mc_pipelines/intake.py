@@ -91,7 +91,9 @@ def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
         found, left = landing.look(work.shop.home, source, window)
         landing.unchanged(found, known.get(window, {}))
         files += [(window, file) for file in found]
-        unread += [(window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")]  # hidden ones are nobody's data
+        unread += [
+            (window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")
+        ]  # hidden ones are nobody's data
     digest = hashlib.sha256("\n".join([*(file.scan.sha256 for _, file in files), *(line for _, line in unread)]).encode()).hexdigest()
     staged = staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id, unread)
     return staged, dict.fromkeys(work.windows, digest)

@@ -15,9 +15,9 @@ from mc_pipelines.landing import strays
 def problems(home: Home) -> list[str]:
     """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
     from mc_pipelines.contracts import load_contract
+    from mc_pipelines.evidence.retention import read_retention
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
-    from mc_pipelines.retention import read_retention
 
     looks: list[Callable[[], object]] = [
         lambda: read_catalog(home),

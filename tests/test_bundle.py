@@ -11,9 +11,9 @@ from typing import Any
 import bagit
 import pytest
 
-from mc_pipelines.bundle import Bundle, build, name_fault
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import signer
+from mc_pipelines.evidence.bundle import Bundle, build, name_fault
+from mc_pipelines.evidence.signing import signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 FILES = {"scoreboard.json": b'{"verdict":"failed"}\n', "tables/variance.csv": b"tenant_id,delta\na,0\n", "empty.txt": b""}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipelines.canonical import canonical, decimal_text, instant, parse, parse_instant, rows_bytes, rows_digest
+from mc_pipelines.evidence.canonical import canonical, decimal_text, instant, parse, parse_instant, rows_bytes, rows_digest
 
 NAIVE = datetime(2026, 4, 1)  # noqa: DTZ001 - DuckDB hands instants over like this, in UTC
 

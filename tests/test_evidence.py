@@ -15,21 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_merkle import split_root
 from test_month import MONTH, event, land, lay, plain
 
-from mc_pipelines.bundle import build
-from mc_pipelines.canonical import canonical
 from mc_pipelines.cli import main
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import build
+from mc_pipelines.evidence.canonical import canonical
+from mc_pipelines.evidence.journal import Journal
+from mc_pipelines.evidence.position import verify_proof
+from mc_pipelines.evidence.proofs import prove
+from mc_pipelines.evidence.record import Recorded, named_predicate
+from mc_pipelines.evidence.reproduce import reproduce
+from mc_pipelines.evidence.signing import known_keys, signer
+from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
-from mc_pipelines.journal import Journal
 from mc_pipelines.lake import Lake
 from mc_pipelines.orchestra import days
-from mc_pipelines.position import verify_proof
-from mc_pipelines.proofs import prove
-from mc_pipelines.record import Recorded, named_predicate
-from mc_pipelines.reproduce import reproduce
 from mc_pipelines.runner import Workshop, materialise
-from mc_pipelines.signing import known_keys, signer
-from mc_pipelines.verify import verify
 
 TABLE = "metering.usage_period"
 DAY = date(2026, 4, 10)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from mc_pipelines.canonical import canonical, sha256
-from mc_pipelines.checkpoint import GENESIS, Head, read_checkpoint, write_checkpoint
-from mc_pipelines.dsse import sign
-from mc_pipelines.journal import ENTRY_TYPE, Entry, Journal, JournalError
-from mc_pipelines.signing import TrustedKeys, signer
+from mc_pipelines.evidence.canonical import canonical, sha256
+from mc_pipelines.evidence.checkpoint import GENESIS, Head, read_checkpoint, write_checkpoint
+from mc_pipelines.evidence.dsse import sign
+from mc_pipelines.evidence.journal import ENTRY_TYPE, Entry, Journal, JournalError
+from mc_pipelines.evidence.signing import TrustedKeys, signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -17,14 +17,14 @@ from test_month import event, land, seen
 
 from mc_pipelines.close import ATTEMPT, Attempt, attempt
 from mc_pipelines.engine import connect
+from mc_pipelines.evidence.journal import Journal
+from mc_pipelines.evidence.signing import known_keys
+from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
-from mc_pipelines.journal import Journal
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
-from mc_pipelines.signing import known_keys
 from mc_pipelines.starter import write_home
-from mc_pipelines.verify import verify
 
 MONTH = "2026-04"
 FIRST = date(2026, 4, 27)
@@ -34,7 +34,13 @@ PER_DAY = 6
 CHAINS, KILLS = 5, 5
 """At least four kills of each chain are asserted to have come before the end of its run: twenty in all."""
 TENANT = "  - {tenant_id: globex, name: Globex, zone: America/New_York, currency: USD, plan: standard, grace_days: 2}\n"
-PRELOADED = ["mc_pipelines.acceptance", "mc_pipelines.bundle", "mc_pipelines.close", "mc_pipelines.proofs", "mc_pipelines.record"]
+PRELOADED = [
+    "mc_pipelines.acceptance",
+    "mc_pipelines.evidence.bundle",
+    "mc_pipelines.close",
+    "mc_pipelines.evidence.proofs",
+    "mc_pipelines.evidence.record",
+]
 PRELOADED += ["mc_pipelines.site.build", "mc_pipelines.metering", "mc_pipelines.intake", "great_expectations", "pandas", "pyarrow.parquet"]
 PRELOADED += ["deltalake", "duckdb", "test_month"]
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from mc_pipelines.merkle import Tree, leaf_hash, root_of, verify_inclusion
+from mc_pipelines.evidence.merkle import Tree, leaf_hash, root_of, verify_inclusion
 
 LEAVES = [
     bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")

@@ -14,13 +14,13 @@ import pytest
 from mc_pipelines.close import Attempt, attempt
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.signing import known_keys
+from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.orchestra import days, run_job
 from mc_pipelines.runner import Workshop, materialise
-from mc_pipelines.signing import known_keys
 from mc_pipelines.starter import write_home
-from mc_pipelines.verify import verify
 
 MONTH = "2026-04"
 FIRST, LAST = date(2026, 4, 1), date(2026, 4, 30)

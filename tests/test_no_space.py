@@ -16,14 +16,14 @@ from test_month import lay
 from mc_pipelines.close import FOLDER, attempt
 from mc_pipelines.disk import DiskError, writing
 from mc_pipelines.engine import connect
+from mc_pipelines.evidence.journal import Journal
+from mc_pipelines.evidence.signing import known_keys
+from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
-from mc_pipelines.journal import Journal
 from mc_pipelines.lake import WHOLE, Draft, Lake
 from mc_pipelines.orchestra import days, run_job
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.shell import views
-from mc_pipelines.signing import known_keys
-from mc_pipelines.verify import verify
 
 MONTH = "2026-04"
 SIZE = "64m"

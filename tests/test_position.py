@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mc_pipelines.bundle import Bundle, build
-from mc_pipelines.checkpoint import Head
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import Bundle, build
+from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.evidence.journal import Journal
+from mc_pipelines.evidence.position import journal_at_hand
+from mc_pipelines.evidence.revocation import revoke
+from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys
+from mc_pipelines.evidence.verify import Verdict, verify
 from mc_pipelines.home import Home
-from mc_pipelines.journal import Journal
-from mc_pipelines.position import journal_at_hand
-from mc_pipelines.revocation import revoke
-from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys
-from mc_pipelines.verify import Verdict, verify
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1000)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.retention import Retention, read_retention
 from mc_pipelines.home import Home
 from mc_pipelines.lint import problems
-from mc_pipelines.retention import Retention, read_retention
 from mc_pipelines.starter import write_home
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mc_pipelines.checkpoint import Head
 from mc_pipelines.errors import MissionError
-from mc_pipelines.journal import Entry, Journal, JournalError
-from mc_pipelines.revocation import REVOKED, limits, revoke
-from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys
+from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.evidence.journal import Entry, Journal, JournalError
+from mc_pipelines.evidence.revocation import REVOKED, limits, revoke
+from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined]  # it names no exports
 
-from mc_pipelines.dsse import STATEMENT_TYPE, SignatureError, pae, sign, sign_statement, verify_envelope
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys, keyid, public_pem, signer
+from mc_pipelines.evidence.dsse import STATEMENT_TYPE, SignatureError, pae, sign, sign_statement, verify_envelope
+from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys, keyid, public_pem, signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -17,13 +17,13 @@ import pytest
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined]  # it names no exports
 
-from mc_pipelines import verify as judge
-from mc_pipelines.bundle import PROVENANCE, STATEMENT, TRUSTED, build, tag_files
-from mc_pipelines.canonical import canonical, sha256
-from mc_pipelines.dsse import pae, sign_statement
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys, public_pem, signer
-from mc_pipelines.verify import Verdict, verify
+from mc_pipelines.evidence import verify as judge
+from mc_pipelines.evidence.bundle import PROVENANCE, STATEMENT, TRUSTED, build, tag_files
+from mc_pipelines.evidence.canonical import canonical, sha256
+from mc_pipelines.evidence.dsse import pae, sign_statement
+from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys, public_pem, signer
+from mc_pipelines.evidence.verify import Verdict, verify
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)
 FILES = {"scoreboard.json": b'{"verdict":"passed"}\n', "tables/variance.csv": b"tenant_id,delta\na,0\n"}

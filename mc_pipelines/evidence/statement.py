@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mc_pipelines.bundle import STATEMENT
-from mc_pipelines.canonical import parse_instant
+from mc_pipelines.evidence.bundle import STATEMENT
+from mc_pipelines.evidence.canonical import parse_instant
 
 MAX_SUBJECTS = 10_000
 

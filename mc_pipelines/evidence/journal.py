@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.canonical import canonical, instant, parse, parse_instant, sha256
-from mc_pipelines.checkpoint import FILE, GENESIS, Head, read_checkpoint, write_checkpoint
 from mc_pipelines.disk import writing
-from mc_pipelines.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
-from mc_pipelines.revocation import judged, limits
-from mc_pipelines.signing import Signer, TrustedKeys
+from mc_pipelines.evidence.canonical import canonical, instant, parse, parse_instant, sha256
+from mc_pipelines.evidence.checkpoint import FILE, GENESIS, Head, read_checkpoint, write_checkpoint
+from mc_pipelines.evidence.dsse import envelope_payload, sign, verify_envelope
+from mc_pipelines.evidence.revocation import judged, limits
+from mc_pipelines.evidence.signing import Signer, TrustedKeys
 
 ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
 FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}

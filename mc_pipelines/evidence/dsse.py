@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from mc_pipelines.canonical import canonical
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.canonical import canonical
 
 if TYPE_CHECKING:
-    from mc_pipelines.signing import Signer, TrustedKey, TrustedKeys
+    from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 MAX_SIGNATURES = 16

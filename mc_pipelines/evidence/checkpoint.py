@@ -9,14 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.canonical import canonical, instant, parse, parse_instant
-from mc_pipelines.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import replace
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.canonical import canonical, instant, parse, parse_instant
+from mc_pipelines.evidence.dsse import envelope_payload, sign, verify_envelope
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Entry
-    from mc_pipelines.signing import Signer, TrustedKeys
+    from mc_pipelines.evidence.journal import Entry
+    from mc_pipelines.evidence.signing import Signer, TrustedKeys
 
 CHECKPOINT_TYPE = "application/vnd.mc-pipelines.checkpoint+json"
 FILE = "checkpoint.json"

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mc_pipelines.bundle import PROVENANCE
-from mc_pipelines.canonical import parse, sha256
 from mc_pipelines.errors import MissionError
-from mc_pipelines.merkle import Tree, leaf_hash, root_of, verify_inclusion
+from mc_pipelines.evidence.bundle import PROVENANCE
+from mc_pipelines.evidence.canonical import parse, sha256
+from mc_pipelines.evidence.merkle import Tree, leaf_hash, root_of, verify_inclusion
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Journal
+    from mc_pipelines.evidence.journal import Journal
 
 PROVEN = ("metering.usage_period",)
 """The tables whose rows a bundle can prove one by one: what a bill is made from."""

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.canonical import canonical, instant, sha256
 from mc_pipelines.disk import writing
-from mc_pipelines.dsse import sign_statement
 from mc_pipelines.durable import sync_folder, write
 from mc_pipelines.errors import MissionError
-from mc_pipelines.signing import Signer
+from mc_pipelines.evidence.canonical import canonical, instant, sha256
+from mc_pipelines.evidence.dsse import sign_statement
+from mc_pipelines.evidence.signing import Signer
 
 PREDICATE_TYPE = "tag:mc-pipelines,2026:evidence/v1"
 STATEMENT = "https://in-toto.io/Statement/v1"

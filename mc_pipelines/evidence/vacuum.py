@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.record import named_predicate
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
-from mc_pipelines.record import named_predicate
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Entry
+    from mc_pipelines.evidence.journal import Entry
 
 
 def pins(home: Home, chain: "Sequence[Entry]") -> dict[str, set[int]]:

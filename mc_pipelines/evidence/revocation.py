@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mc_pipelines.checkpoint import Head
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.checkpoint import Head
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Entry, Journal
+    from mc_pipelines.evidence.journal import Entry, Journal
 
 REVOKED = "key.revoked"
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mc_pipelines.bundle import MAX_DEPTH, PROVENANCE, TAG_FILES, TRUSTED, name_fault, payload_digest, tag_files
-from mc_pipelines.canonical import canonical, parse, sha256
-from mc_pipelines.dsse import STATEMENT_TYPE, envelope_payload, verify_envelope
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import MAX_DEPTH, PROVENANCE, TAG_FILES, TRUSTED, name_fault, payload_digest, tag_files
+from mc_pipelines.evidence.canonical import canonical, parse, sha256
+from mc_pipelines.evidence.dsse import STATEMENT_TYPE, envelope_payload, verify_envelope
+from mc_pipelines.evidence.position import judge_place
+from mc_pipelines.evidence.proofs import leaf_faults
+from mc_pipelines.evidence.signing import DEVELOPMENT, TrustedKeys, known_keys
+from mc_pipelines.evidence.statement import inequalities, read_statement
 from mc_pipelines.home import Home
-from mc_pipelines.position import judge_place
-from mc_pipelines.proofs import leaf_faults
-from mc_pipelines.signing import DEVELOPMENT, TrustedKeys, known_keys
-from mc_pipelines.statement import inequalities, read_statement
 
 if TYPE_CHECKING:
-    from mc_pipelines.journal import Journal
+    from mc_pipelines.evidence.journal import Journal
 
 MAX_FILES = 10_000
 MAX_FILE_BYTES = 2 << 30

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
-from mc_pipelines.bundle import PROVENANCE
-from mc_pipelines.canonical import parse, sha256
 from mc_pipelines.catalog import Catalog, Header, Model
-from mc_pipelines.checkpoint import Head
 from mc_pipelines.code import code_digest, code_version
-from mc_pipelines.dsse import STATEMENT_TYPE, envelope_payload
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import PROVENANCE
+from mc_pipelines.evidence.canonical import parse, sha256
+from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.evidence.dsse import STATEMENT_TYPE, envelope_payload
+from mc_pipelines.evidence.proofs import roots
+from mc_pipelines.evidence.retention import read_retention
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
-from mc_pipelines.proofs import roots
-from mc_pipelines.retention import read_retention
 from mc_pipelines.runner import Workshop
 
 if TYPE_CHECKING:
     from mc_pipelines.close import Closing
-    from mc_pipelines.journal import Entry
+    from mc_pipelines.evidence.journal import Entry
 
 MAX_BYTES = 32 << 20
 

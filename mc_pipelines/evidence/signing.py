@@ -16,11 +16,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from mc_pipelines.canonical import canonical, instant, parse, parse_instant
 from mc_pipelines.disk import writing
-from mc_pipelines.dsse import SignatureError, envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.canonical import canonical, instant, parse, parse_instant
+from mc_pipelines.evidence.dsse import SignatureError, envelope_payload, sign, verify_envelope
 
 TRUSTED_TYPE = "application/vnd.mc-pipelines.trusted-keys+json"
 DEVELOPMENT = "development"  # the role of a key that nobody vouches for

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.canonical import canonical, parse, parse_instant, sha256
-from mc_pipelines.checkpoint import Head
-from mc_pipelines.dsse import envelope_payload, verify_envelope
 from mc_pipelines.errors import MissionError
-from mc_pipelines.journal import ENTRY_TYPE, Entry, Journal
-from mc_pipelines.proofs import MAX_PROOF_BYTES, PROOF, included
-from mc_pipelines.revocation import limits
-from mc_pipelines.signing import TrustedKeys, known_keys
+from mc_pipelines.evidence.canonical import canonical, parse, parse_instant, sha256
+from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.evidence.dsse import envelope_payload, verify_envelope
+from mc_pipelines.evidence.journal import ENTRY_TYPE, Entry, Journal
+from mc_pipelines.evidence.proofs import MAX_PROOF_BYTES, PROOF, included
+from mc_pipelines.evidence.revocation import limits
+from mc_pipelines.evidence.signing import TrustedKeys, known_keys
 
 if TYPE_CHECKING:
     from mc_pipelines.home import Home

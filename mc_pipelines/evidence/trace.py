@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mc_pipelines.errors import MissionError
-from mc_pipelines.proofs import rows_file
+from mc_pipelines.evidence.proofs import rows_file
 
 
 def trace(predicate: Mapping[str, Any], gate: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from mc_pipelines import report
 from mc_pipelines.close import compute, month_models
 from mc_pipelines.code import code_digest
+from mc_pipelines.evidence.record import Recorded
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
-from mc_pipelines.record import Recorded
 from mc_pipelines.runner import Work, Workshop, bind_views, computed
 
 if TYPE_CHECKING:
