@@ -44,6 +44,10 @@ def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
     import dagster as dg
 
     home.dagster.mkdir(parents=True, exist_ok=True)
+    if not os.access(home.dagster, os.W_OK):
+        raise MissionError(
+            f"{home.dagster}: cannot be written, and a run keeps its record there. Ask for the right to write, or copy the home."
+        )
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
         copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
