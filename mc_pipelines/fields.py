@@ -5,7 +5,7 @@ it stood, for the quarantine), one VARCHAR per field, `inexact` (names of number
 fields as JSON text in key order, NULL without any). Whether a value is acceptable is decided in `staging.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mc_pipelines import rawlines
@@ -57,8 +57,11 @@ def _from_lines(contract: Contract, lines: str) -> str:
     objects = ["$", *(f'$."{name}"' for name in contract.objects)]
     names = sorted(contract.top_level | set(ENVELOPE))
     known = [*(f'$."{name}"' for name in names), *(_nested(field) for field in contract.fields if "." in field.path)]
+    places = {path: at for at, path in enumerate((path for field in contract.fields for path in _paths(field)), 1)}
     keys = " + ".join(f"len(coalesce(keys[{at}], []))" for at in range(1, 1 + len(objects)))
-    misshaped = " OR ".join(f"coalesce(kinds[{at}], 'NULL') NOT IN ('OBJECT', 'NULL')" for at in range(2, 1 + len(objects))) or "false"
+    misshaped = (
+        " OR ".join(f"len(keys[{at}]) = 0 AND kinds[{at}] NOT IN ('OBJECT', 'NULL')" for at in range(2, 1 + len(objects))) or "false"
+    )
     return f"""
         WITH valid AS (
             SELECT landed_path, landed_row, reject, raw, line, CASE WHEN reject IS NULL AND json_valid(line) THEN line END AS json
@@ -66,10 +69,10 @@ def _from_lines(contract: Contract, lines: str) -> str:
         ),
         read AS (
             SELECT landed_path, landed_row, raw, line, reject, json,
-                   json_type(json, {_list([*objects, *(path for field in numbers for path in _paths(field))])}) AS kinds,
+                   json_type(json, {_list([*objects, *(_nested(field) for field in numbers)])}) AS kinds,
                    json_keys(json, {_list(objects)}) AS keys,
                    json_exists(json, {_list(known)}) AS present,
-                   json_extract_string(json, {_list([path for field in contract.fields for path in _paths(field)])}) AS found
+                   json_extract_string(json, {_list(list(places))}) AS found
             FROM valid
         ),
         shaped AS (SELECT *, {_unknown(contract, names)} AS unknown FROM read),
@@ -81,7 +84,7 @@ def _from_lines(contract: Contract, lines: str) -> str:
                     WHEN {keys} - len(unknown) <> len(list_filter(present, lambda there: there)) THEN 'json:duplicate_key'
                     WHEN len(unknown) > 1 AND len(unknown) <> len(list_distinct(unknown)) THEN 'json:duplicate_key'
                     WHEN {_told_twice(contract)} THEN 'json:duplicate_key' END AS reject,
-               {_found(contract)}, {_inexact(numbers, len(objects))} AS inexact, {EXTRAS} AS extras
+               {_found(contract)}, {_inexact(numbers, len(objects), places)} AS inexact, {EXTRAS} AS extras
         FROM paired"""
 
 
@@ -128,16 +131,18 @@ def _unknown(contract: Contract, names: Sequence[str]) -> str:
     return lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
 
 
-def _inexact(numbers: Sequence[Field], first: int) -> str:
+def _inexact(numbers: Sequence[Field], first: int, places: Mapping[str, int]) -> str:
     """SQL: the numbers that JSON wrote with a fraction and more digits than its reader keeps; as text they are exact."""
     if not numbers:
         return "CAST(NULL AS VARCHAR)"
-    places = [(field, path) for field in numbers for path in _paths(field)]
-    flags = [
-        f"CASE WHEN kinds[{first + at}] = 'DOUBLE' AND length(regexp_replace(json_extract_string(json, {literal(path)}), '[^0-9]', '', 'g')) "
-        f"> {EXACT_DIGITS} THEN {literal(field.name)} END"
-        for at, (field, path) in enumerate(places, 1)
-    ]
+    flags = []
+    for at, field in enumerate(numbers, 1):
+        for path in _paths(field):
+            # A flat name is rare: its kind is asked for only where it stands.
+            flat = f"found[{places[path]}] IS NOT NULL AND json_type(json, {literal(path)}) = 'DOUBLE'"
+            double = f"kinds[{first + at}] = 'DOUBLE'" if path == _nested(field) else flat
+            digits = f"length(regexp_replace(json_extract_string(json, {literal(path)}), '[^0-9]', '', 'g'))"
+            flags.append(f"CASE WHEN {double} AND {digits} > {EXACT_DIGITS} THEN {literal(field.name)} END")
     return f"nullif(concat_ws(' ', {', '.join(flags)}), '')"
 
 
