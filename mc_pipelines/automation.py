@@ -1,4 +1,4 @@
-"""What runs by itself: two schedules, three sensors, the notifications they leave, and the per-day status of range runs.
+"""What runs by itself: two schedules, three sensors, and the notifications they leave.
 
 A notification is a row of `ops.notifications` first and a message second, so that nothing is lost when a chat is down. Table building
 and gates do not belong here.
@@ -7,13 +7,14 @@ and gates do not belong here.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from mc_pipelines.home import Home
-from mc_pipelines.lake import Lake
+from mc_pipelines.opslog import NOTIFICATIONS, append
+from mc_pipelines.opslog import failed_days as failed_days  # where the command line looks for it
 
 DAILY_CRON = "15 12 * * *"
 """A local day is over everywhere on earth at 12:00 UTC of the next day."""
@@ -21,62 +22,22 @@ MONTH_END_CRON = "0 14 3 * *"
 FILE_STATES = 400
 
 
-def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
-    """Add rows of text to an append-only table of the lake; nothing is written for no rows."""
-    if not rows:
-        return
-    import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
+def notify(home: Home, kind: str, run_id: str, title: str, body: str) -> bool:
+    """Append a row to `ops.notifications`, then send it through apprise where MISSION_NOTIFY_URL is set.
 
-    from mc_pipelines.lake import KEEP
+    Returns False where there is a channel and the message did not go out; the row stands either way.
+    """
+    append(home, NOTIFICATIONS, [{"kind": kind, "run_id": run_id, "title": title, "body": body}])
+    url = os.environ.get("MISSION_NOTIFY_URL")
+    if not url:
+        return True
+    import apprise
 
-    data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} for row in rows])
-    uri = Lake(str(home.lake)).table_uri(table)
-    DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
-    write_deltalake(uri, data, mode="append")
-
-
-def record_days(home: Home, table: str, windows: Sequence[str], status: str, run_id: str, reason: str) -> None:
-    """Append one row per window to `ops.day_status`: a range run keeps the fate of each of its days."""
-    append(
-        home,
-        "ops.day_status",
-        [{"day": window, "asset": table, "status": status, "run_id": run_id, "reason": reason[:500]} for window in windows],
-    )
+    channel = apprise.Apprise()
+    return channel.add(url) and bool(channel.notify(title=title, body=body))
 
 
-def failed_days(home: Home) -> list[str]:
-    """Days whose newest status of any table is 'failed', sorted. Newest by the table's own commit order."""
-    lake = Lake(str(home.lake))
-    opened = lake.open("ops.day_status")
-    if opened is None:
-        return []
-    latest: dict[tuple[str, str], str] = {}
-    for version in range(1, opened.version() + 1):
-        for row in _added(lake, version):
-            latest[(row["day"], row["asset"])] = row["status"]
-    return sorted({day for (day, _), status in latest.items() if status == "failed" and day != "all"})
-
-
-def _added(lake: Lake, version: int) -> list[dict[str, str]]:
-    import pyarrow.parquet as pq
-
-    now, before = lake.open("ops.day_status", version), lake.open("ops.day_status", version - 1)
-    assert now is not None
-    assert before is not None
-    fresh = set(now.file_uris()) - set(before.file_uris())
-    return [row for uri in sorted(fresh) for row in pq.read_table(uri).to_pylist()]
-
-
-def notify(home: Home, kind: str, run_id: str, title: str, body: str) -> None:
-    """Append a row to `ops.notifications`, then send it through apprise where MISSION_NOTIFY_URL is set."""
-    append(home, "ops.notifications", [{"kind": kind, "run_id": run_id, "title": title, "body": body}])
-    if url := os.environ.get("MISSION_NOTIFY_URL"):
-        import apprise
-
-        channel = apprise.Apprise()
-        channel.add(url)
-        channel.notify(title=title, body=body)
+UNSENT = "kept in ops.notifications, but MISSION_NOTIFY_URL did not take the message"
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
@@ -120,54 +81,72 @@ def landed(home: Home) -> dict[str, int]:
     return found
 
 
-def new_days(before: dict[str, int], now: dict[str, int], settled: dict[str, int]) -> list[str]:
+def new_days(before: Mapping[str, int], now: Mapping[str, int], settled: Mapping[str, int]) -> list[str]:
     """Landing days with a file that is new or has grown, and whose size stood still since the last look."""
     return sorted({name.split("/")[1] for name, size in now.items() if before.get(name) != size and settled.get(name) == size})
 
 
-def sensors(home: Home) -> list[dg.SensorDefinition]:
-    """New landing files; failed runs; failed checks of green runs."""
+def look(home: Home, days: dg.PartitionsDefinition[str], cursor: str | None) -> dg.SensorResult:
+    """One look at the landing zone: which days to run, and the cursor with what was seen.
+
+    A file counts once its size has stood still between two looks and its day is over: until then its day is no partition, and the
+    file waits.
+    """
+    state = json.loads(cursor or "{}")
+    seen, looked = state.get("seen", {}), state.get("looked", {})
+    now = landed(home)
+    ready = [day for day in new_days(seen, now, looked) if days.has_partition_key(day)]
+    done = {name: size for name, size in now.items() if looked.get(name) == size and seen.get(name) != size and name.split("/")[1] in ready}
+    after = json.dumps({"seen": seen | done, "looked": now}, sort_keys=True)
+    digest = hashlib.sha256(after.encode()).hexdigest()[:16]
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=f"{day}:{digest}", partition_key=day) for day in ready],
+        cursor=after,
+        asset_events=[
+            dg.AssetMaterialization(["files", name.split("/")[0]], metadata={"file": name, "bytes": size}) for name, size in done.items()
+        ][:FILE_STATES],
+    )
+
+
+def sensors(home: Home, days: dg.PartitionsDefinition[str]) -> list[dg.SensorDefinition]:
+    """New landing files; failed runs; failed checks of green runs. `days` are the partitions that may be asked for."""
 
     @dg.sensor(
         name="landing",
         job_name="daily",
         minimum_interval_seconds=60,
-        description="Runs the day of every file that has landed and stopped growing.",
+        description="Runs the day of every file that has landed and stopped growing, once that day is over.",
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        state = json.loads(context.cursor or "{}")
-        seen, looked = state.get("seen", {}), state.get("looked", {})
-        now = landed(home)
-        days = new_days(seen, now, looked)
-        done = {name: size for name, size in now.items() if looked.get(name) == size}
-        cursor = json.dumps({"seen": seen | done, "looked": now})
-        events = [
-            dg.AssetMaterialization(["files", name.split("/")[0]], metadata={"file": name, "bytes": size})
-            for name, size in done.items()
-            if seen.get(name) != size
-        ]
-        requests = [dg.RunRequest(run_key=f"{day}:{hashlib.sha256(cursor.encode()).hexdigest()[:16]}", partition_key=day) for day in days]
-        return dg.SensorResult(run_requests=requests, cursor=cursor, asset_events=events[:FILE_STATES])
+        return look(home, days, context.cursor)
 
     @dg.run_failure_sensor(name="failed_runs", description="A failed run becomes a notification.")
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
-        notify(
-            home,
-            "run_failed",
-            context.dagster_run.run_id,
-            f"Run failed: {context.dagster_run.job_name}",
-            str(context.failure_event.message),
-        )
+        title = f"Run failed: {context.dagster_run.job_name}"
+        if not notify(home, "run_failed", context.dagster_run.run_id, title, _reason(context)):
+            context.log.warning(UNSENT)
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS, name="failed_checks", description="A green run with failed checks becomes a notification."
     )
     def failed_checks(context: dg.RunStatusSensorContext) -> None:
         names = sorted(set(_failed(context)))
-        if names:
-            notify(home, "checks_failed", context.dagster_run.run_id, f"{len(names)} gate(s) failed in a green run", ", ".join(names))
+        title = f"{len(names)} gate(s) failed in a green run"
+        if names and not notify(home, "checks_failed", context.dagster_run.run_id, title, ", ".join(names)):
+            context.log.warning(UNSENT)
 
     return [landing, failed_runs, failed_checks]
+
+
+def _reason(context: dg.RunFailureSensorContext) -> str:
+    """Step and message of whatever failed: the run's own event only says that steps failed."""
+    said = []
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        said.append(f"{(event.step_key or '').replace('__', '.')}: {error.message.strip() if error else event.message}")
+    return "\n".join(said) or str(context.failure_event.message)
 
 
 def _failed(context: dg.RunStatusSensorContext) -> Iterator[str]:

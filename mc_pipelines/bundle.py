@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mc_pipelines.canonical import canonical, instant, sha256
+from mc_pipelines.disk import writing
 from mc_pipelines.dsse import sign_statement
 from mc_pipelines.durable import sync_folder, write
 from mc_pipelines.errors import MissionError
@@ -101,9 +102,8 @@ def build(
     payload = {f"data/{path}": data for path, data in files.items()}
     _check_names(name, payload)
     digests = {path: sha256(data) for path, data in payload.items()}
-    folder_parent.mkdir(parents=True, exist_ok=True)
     target = folder_parent / name
-    with _alone(folder_parent):
+    with writing(folder_parent), _alone(folder_parent):
         if target.exists():
             return _standing(target, payload, digests)
         trusted = canonical(signer.trusted().document()) + b"\n"
@@ -142,6 +142,7 @@ def _check_names(name: str, payload: Mapping[str, bytes]) -> None:
 @contextmanager
 def _alone(parent: Path) -> Iterator[None]:
     """One builder at a time in a folder. The lock is on the folder itself and ends with the process, so no lock file can be left."""
+    parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -43,6 +43,35 @@ def try_(file: Path, contract: str, rows: int) -> None:
 
 
 @click.command()
+@click.argument("window")
+@click.option("--source", default="usage_events", show_default=True, type=click.Choice(["usage_events", "gateway_log"]))
+@click.option("--reason", help="Only rows refused for this reason, for example occurred_at:zone.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the rows there, a file per landing day, to be mended.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def quarantine(window: str, source: str, reason: str | None, out: Path | None, as_json: bool) -> None:
+    """List the rows refused on DAY or FIRST..LAST. Example: mission quarantine 2026-04-01..2026-04-30 --out mend"""
+    from dataclasses import asdict
+
+    from mc_pipelines.orchestra import days
+    from mc_pipelines.quarantine import refused, write_replays
+
+    first, _, last = window.partition("..")
+    found = refused(Home.find(), source, days(first, last or None), reason)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in found], ensure_ascii=False))
+    elif out is None:
+        for row in found:
+            click.echo(f"{row.file}:{row.offset}: {row.reasons}: {row.raw[:200]}")
+    if out is not None:
+        for path in write_replays(found, out):
+            click.echo(f"{path}: mend it, then land it as landing/{source}/<today>/{path.name}", err=as_json)
+        for row in (row for row in found if not row.whole):
+            click.echo(f"{row.file}:{row.offset}: too long to be kept whole; take it from the landed file", err=True)
+    if not as_json:
+        click.echo(f"{len(found)} row(s) refused")
+
+
+@click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def init(directory: Path) -> None:
     """Make a working home: folders and reference files to start from. Example: mission init ~/metering"""
@@ -115,4 +144,4 @@ def ui(port: int, host: str) -> None:
         )
 
 
-COMMANDS = (lint, try_, init, sql, simulate, ui)
+COMMANDS = (lint, try_, quarantine, init, sql, simulate, ui)

@@ -144,3 +144,38 @@ def _field(path: Path, declared: Any) -> Field:
     return Field(
         declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items()))
     )
+
+
+def promise(contract: Contract) -> dict[str, Any]:
+    """What producers may rely on, as JSON types: the version, and each field's place, type and rules."""
+    fields = {
+        field.name: {"path": field.path, "logical": field.logical, "required": field.required, "options": dict(field.options)}
+        for field in contract.fields
+    }
+    return {"version": contract.version, "fields": fields}
+
+
+def breaking(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Why rows that the earlier promise accepts could be refused or lost by the later one; nothing where the major version is higher.
+
+    A rule that goes breaks nothing; one that comes or changes does, for nobody can tell by machine that a pattern only became wider.
+    """
+    if int(after["version"].split(".")[0]) > int(before["version"].split(".")[0]):
+        return []
+    found = []
+    for name, old in before["fields"].items():
+        new = after["fields"].get(name)
+        if new is None:
+            found.append(f"{name}: removed")
+            continue
+        if new["path"] != old["path"]:
+            found.append(f"{name}: stands at {new['path']}, was {old['path']}")
+        if new["logical"] != old["logical"]:
+            found.append(f"{name}: is a {new['logical']}, was a {old['logical']}")
+        if new["required"] and not old["required"]:
+            found.append(f"{name}: is required now")
+        changed = {option: value for option, value in new["options"].items() if old["options"].get(option) != value}
+        found += [f"{name}: {option} is {value}, was {old['options'].get(option)}" for option, value in changed.items()]
+    return found + [
+        f"{name}: new and required" for name, new in after["fields"].items() if name not in before["fields"] and new["required"]
+    ]

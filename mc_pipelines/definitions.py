@@ -6,19 +6,22 @@ at import beyond the declarations themselves.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from dagster import BetaWarning, PreviewWarning
 
-from mc_pipelines import automation, columns
+from mc_pipelines import automation, display, opslog
 from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
+from mc_pipelines.orchestra import days as days_between
 from mc_pipelines.reference import read_calendar
 from mc_pipelines.runner import Outcome, Workshop, materialise
 
@@ -27,14 +30,10 @@ warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_poli
 warnings.filterwarnings("ignore", category=PreviewWarning, message=".*partitions_def.*")
 
 
-def calendars(home: Home) -> dict[str, dg.PartitionsDefinition[str] | None]:
-    """One start for every calendar: mixed starts split a range backfill into odd chunks."""
+def calendars(home: Home) -> tuple[dg.DailyPartitionsDefinition, dg.MonthlyPartitionsDefinition]:
+    """Days and months, with one start: mixed starts split a range backfill into odd chunks."""
     start = read_calendar(home).start.replace(day=1).isoformat()
-    return {
-        "day": dg.DailyPartitionsDefinition(start, timezone="UTC"),
-        "month": dg.MonthlyPartitionsDefinition(start, timezone="UTC"),
-        "once": None,
-    }
+    return dg.DailyPartitionsDefinition(start, timezone="UTC"), dg.MonthlyPartitionsDefinition(start, timezone="UTC")
 
 
 def key(table: str) -> dg.AssetKey:
@@ -69,7 +68,7 @@ def spec(catalog: Catalog, model: Model, table: str, partitions: dg.PartitionsDe
             "grain": ", ".join(model.header.grain),
             "file": dg.MetadataValue.path(str(model.path)),
             **({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")} if model.sql and own else {}),
-            **(columns.declared(model) if own else {}),
+            **(display.declared(model) if own else {}),
         },
         freshness_policy=None if model.header.view else _freshness(model),
     )
@@ -94,17 +93,45 @@ def asset(home: Home, catalog: Catalog, model: Model, partitions: dg.PartitionsD
     def build(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         shop = Workshop.open(home, context.run.run_id)
         windows = window_keys(context, model)
+        days = asked_days(context, model)
+        standing: list[str] = []
         try:
-            outcome = materialise(shop, model, windows)
+            outcome = materialise(shop, model, windows, standing.extend)
         except Exception as error:
-            automation.record_days(home, model.key, windows, "failed", context.run.run_id, str(error))
-            raise
-        automation.record_days(home, model.key, outcome.rebuilt, "done", context.run.run_id, "")
+            raise _failure(context, home, model, standing, days, str(error)) from error
+        if model.header.every != "month":
+            opslog.record_done(home, model.key, [day for day in outcome.rebuilt if day != WHOLE], days, context.run.run_id)
         _log_others(context, model, windows, outcome)
         for table in tables:
-            yield dg.MaterializeResult(asset_key=key(table), metadata=result_metadata(shop, model, table, outcome))
+            yield dg.MaterializeResult(asset_key=key(table), metadata=display.result(shop, model, table, outcome, days))
 
     return build
+
+
+def asked_days(context: dg.AssetExecutionContext, model: Model) -> list[str]:
+    """The days that the run was asked for; also where the table itself has no days, since its failure fails them all."""
+    if model.header.every == "day":
+        return sorted(context.partition_keys)
+    tags = context.run.tags
+    first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
+    if model.header.every == "month" or first is None:
+        return []
+    return days_between(first, tags.get("dagster/asset_partition_range_end"))
+
+
+def _failure(
+    context: dg.AssetExecutionContext, home: Home, model: Model, standing: Sequence[str], days: Sequence[str], reason: str
+) -> dg.Failure:
+    """Keep the fate of each day: those of finished chunks stand and are shown as built, the others failed."""
+    failed, run_id = [day for day in days if day not in standing], context.run.run_id
+    done = [day for day in days if day in standing]
+    with suppress(DiskError):  # where even this cannot be written, the error itself is what must be read
+        opslog.record_days(home, model.key, failed, "failed", run_id, reason)
+        opslog.record_days(home, model.key, done, "done", run_id)
+    for day in done:
+        context.log_event(dg.AssetMaterialization(key(model.key), partition=day, metadata={"why": "its chunk stands; a later one failed"}))
+    rows = [(day, "done", "") for day in done] + [(day, "failed", reason) for day in failed]
+    return dg.Failure(reason, metadata=display.day_table(("day", "status", "reason"), rows))
 
 
 def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequence[str], outcome: Outcome) -> None:
@@ -117,22 +144,6 @@ def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequen
                 )
             )
             context.log.info(f"{model.key}: {window} rebuilt, because late data touched it")
-
-
-def result_metadata(shop: Workshop, model: Model, table: str, outcome: Outcome) -> dict[str, Any]:
-    """What the UI shows and plots for a materialisation."""
-    own = table == model.key
-    version = shop.lake.version(table)
-    opened = shop.lake.open(table)
-    types = {str(each.name): str(each.type.type) for each in opened.schema().fields} if opened else {}
-    return {
-        "windows_rebuilt": len(outcome.rebuilt),
-        "table_version": version if version is not None else -1,
-        "dagster/uri": shop.lake.table_uri(table),
-        "dagster/column_schema": columns.schema(types, model.header if own else None),
-        **(columns.lineage(model) if own else {}),
-        **({"dagster/row_count": outcome.rows} if own and outcome.rebuilt else {}),
-    }
 
 
 def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetChecksDefinition:
@@ -212,7 +223,8 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one home; the server, the command line and the tests all use this."""
     home = home or Home.find()
     catalog = read_catalog(home)
-    partitions = calendars(home)
+    days, months = calendars(home)
+    partitions = {"day": days, "month": months, "once": None}
     models = [model for model in catalog.ordered() if not model.header.view]
     gates = gates_of(home, DELIVERABLE)
     daily = dg.AssetSelection.assets(
@@ -236,12 +248,12 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             *files,
             *[spec(catalog, model, model.key, None) for model in catalog.ordered() if model.header.view],
             *[asset(home, catalog, model, partitions[model.header.every]) for model in models],
-            close_asset(home, gates, partitions["month"]),
+            close_asset(home, gates, months),
         ],
-        asset_checks=[check(home, gate, partitions["month"]) for gate in gates],
+        asset_checks=[check(home, gate, months) for gate in gates],
         jobs=jobs,
         schedules=automation.schedules(),
-        sensors=automation.sensors(home),
+        sensors=automation.sensors(home, days),
         executor=dg.in_process_executor,
     )
 

@@ -7,9 +7,19 @@ import os
 import tempfile
 from pathlib import Path
 
+from mc_pipelines.disk import writing
+
 
 def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
-    """Make the file, whole and on disk, or leave the one that is there and return false. Killed at any point, never a part of it."""
+    """Make the file, whole and on disk, or leave the one that is there and return false. Killed at any point, never a part of it.
+
+    DiskError where the disk does not take it, here and below.
+    """
+    with writing(path):
+        return _create(path, data, mode)
+
+
+def _create(path: Path, data: bytes, mode: int) -> bool:
     handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -28,6 +38,11 @@ def create(path: Path, data: bytes, *, mode: int = 0o644) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Put the bytes in place of what the file holds, in one step; a reader sees the old ones or the new ones."""
+    with writing(path):
+        _replace(path, data)
+
+
+def _replace(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -52,7 +67,7 @@ def sync_folder(path: Path) -> None:
 
 def write(path: Path, data: bytes) -> None:
     """A new file with its bytes on disk. FileExistsError where there is one; for a folder that nobody else sees yet."""
-    with path.open("xb") as file:
+    with writing(path), path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

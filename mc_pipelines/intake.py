@@ -40,9 +40,10 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of what a landing day's rows come from: its files' bytes, the contract, and the code that reads them."""
     source = model.key.partition(".")[2]
     files, left = landing.look(shop.home, source, window)
+    whole = hashlib.sha256()
     for line in left:
         LOG.warning(line)
-    whole = hashlib.sha256()
+        whole.update(f"{line}\n".encode())
     for file in files:
         whole.update(f"{file.name} {file.scan.sha256}\n".encode())
     for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
@@ -62,36 +63,57 @@ def staged(work: "Work") -> "duckdb.DuckDBPyRelation":
     Raises MissionError where a landed file's bytes changed or it is gone.
     """
     shop, source = work.shop, work.model.key.partition(".")[2]
-    contract = contract_of(shop.home, source)
-    known = _known(shop, f"landing.{source}")
-    files = []
-    for window in work.windows:
-        found, _ = landing.look(shop.home, source, window)
-        landing.unchanged(found, known.get(window, {}))
-        files += [(window, file) for file in found]
-    result = staging.stage(work.con, contract, files, shop.run_id)
-    recipes = dict.fromkeys(work.windows, hashlib.sha256("\n".join(file.scan.sha256 for _, file in files).encode()).hexdigest())
-    shop.lake.replace(f"quarantine.{source}", "landing_day", lambda: Draft(result.refused, recipes, {}), shop.run_id)
-    reach("staging.quarantine_committed")
-    shop.lake.replace(f"landing.{source}", "landing_day", lambda: Draft(result.facts, recipes, {}), shop.run_id)
+    result: staging.Staged
+    recipes: dict[str, str]
+
+    # One inside the other: what each table may overwrite is fixed before the files are looked at, so that a run which saw fewer files
+    # conflicts with one that saw more, whichever of the tables it comes too late for.
+    def refused() -> Draft:
+        nonlocal result, recipes
+        result, recipes = _judged(work, source)
+        return Draft(result.refused, recipes, {})
+
+    def facts() -> Draft:
+        shop.lake.replace(f"quarantine.{source}", "landing_day", refused, shop.run_id)
+        reach("staging.quarantine_committed")
+        return Draft(result.facts, recipes, {})
+
+    shop.lake.replace(f"landing.{source}", "landing_day", facts, shop.run_id)
     reach("staging.rows_committed")
     return result.accepted
 
 
-def _known(shop: "Workshop", table: str) -> dict[str, dict[str, str]]:
-    """sha256 of every file landed before, by landing day and name."""
+def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
+    """The rows of the windows' files as they lie there now, and a digest of those files for every window."""
+    known = _known(work.shop, f"landing.{source}")
+    files, unread = [], []
+    for window in work.windows:
+        found, left = landing.look(work.shop.home, source, window)
+        landing.unchanged(found, known.get(window, {}))
+        files += [(window, file) for file in found]
+        unread += [(window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")]  # hidden ones are nobody's data
+    digest = hashlib.sha256("\n".join([*(file.scan.sha256 for _, file in files), *(line for _, line in unread)]).encode()).hexdigest()
+    staged = staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id, unread)
+    return staged, dict.fromkeys(work.windows, digest)
+
+
+def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]]:
+    """sha256 and size of every file landed before, by landing day and name."""
     con = connect()
     if shop.lake.view(con, table) is None:
         return {}
-    known: dict[str, dict[str, str]] = {}
-    for day, file, sha in con.sql(f"SELECT CAST(landing_day AS VARCHAR), file, sha256 FROM {table}").fetchall():
-        known.setdefault(day, {})[file] = sha
+    known: dict[str, dict[str, tuple[str, int]]] = {}
+    for day, file, sha, size in con.sql(
+        f"SELECT CAST(landing_day AS VARCHAR), file, sha256, bytes FROM {table} WHERE left_because IS NULL"
+    ).fetchall():
+        known.setdefault(day, {})[file] = sha, int(size)
     return known
 
 
 def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Accepted and refused rows of one file, wherever it lies; nothing is written."""
-    from mc_pipelines.reference import calendar_instants, read, read_calendar
+    from mc_pipelines.calendars import calendar_instants
+    from mc_pipelines.reference import read, read_calendar
 
     file = landing.single(path)
     con = connect()

@@ -13,6 +13,7 @@ from typing import Any
 
 from mc_pipelines.canonical import canonical, instant, parse, parse_instant, sha256
 from mc_pipelines.checkpoint import FILE, GENESIS, Head, read_checkpoint, write_checkpoint
+from mc_pipelines.disk import writing
 from mc_pipelines.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
@@ -88,7 +89,8 @@ class Journal:
         signer = self.signer
         if signer is None:
             raise ValueError("this journal was opened for reading; give it a signer")
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         found = self._read_to_checkpoint()
         while True:
             counted = [entry for entry in self._judged(found) if not entry.refused]

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+from mc_pipelines.disk import room, writing
 from mc_pipelines.errors import MissionError, SupersededError
 from mc_pipelines.faults import reach
 
@@ -55,6 +57,10 @@ class Lake:
 
     uri: str
     _folded: dict[str, tuple[int, dict[str, Written]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if odd := sorted(set(self.uri) & set("%*?[]")):  # delta-rs or DuckDB read them as escapes and patterns
+            raise MissionError(f"{self.uri}: a lake cannot lie in a folder with {' '.join(odd)} in its path. Move or rename the home.")
 
     def table_uri(self, table: str) -> str:
         return f"{self.uri}/{table.replace('.', '/')}"
@@ -112,12 +118,17 @@ class Lake:
         con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS {self.select(opened, where)}')
         return opened.version()
 
+    def files(self, opened: "DeltaTable", where: str | None = None) -> list[str]:
+        """The files of an opened table, sorted: paths as the file system has them, or an object store's addresses."""
+        uris = opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris()
+        return sorted(uri if "://" in uri else unquote(uri) for uri in uris)  # delta-rs escapes blanks and all but ASCII
+
     def select(self, opened: "DeltaTable", where: str | None = None) -> str:
         """A SELECT over the files of an opened table, columns in the table's order."""
         import pyarrow as pa
 
         fields = pa.schema(opened.schema().to_arrow())
-        files = sorted(opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris())
+        files = self.files(opened, where)
         if not files:
             columns = ", ".join(f'CAST(NULL AS {_duckdb_type(each.type)}) AS "{each.name}"' for each in fields)
             return f"SELECT {columns} WHERE false"
@@ -130,27 +141,31 @@ class Lake:
         """Swap the draft's windows in one commit and return the new version; None where nothing was stale.
 
         `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
-        Raises SupersededError when, attempt after attempt, somebody else had newer inputs.
+        Raises SupersededError when, attempt after attempt, somebody else had newer inputs. DiskError where the disk takes nothing more.
         """
-        from deltalake.exceptions import CommitFailedError
+        import duckdb
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         refused: list[str] = []
         for attempt in range(ATTEMPTS):
             # The versions that may be overwritten are fixed before the inputs are read: any later writer then conflicts.
             handle = self.open(table)
-            drafted = draft()
-            if drafted is None:
-                return None
-            if handle is None:
-                handle = self._create(table, column, drafted)
-            if not self._outdated(table, drafted):
-                try:
-                    self._write(handle, column, drafted, run_id)
-                    reach("lake.committed")
-                    return self.version(table)
-                except CommitFailedError:
-                    pass
-            refused = sorted(drafted.recipes)
+            try:
+                with writing(self.table_uri(table), DeltaError, duckdb.IOException, duckdb.OutOfMemoryException):
+                    drafted = draft()
+                    if drafted is None:
+                        return None
+                    refused = sorted(drafted.recipes)
+                    if "://" not in self.uri:
+                        room(self.table_uri(table))
+                    if handle is None:
+                        handle = self._create(table, column, drafted)
+                    if not self._outdated(table, drafted):
+                        self._write(handle, column, drafted, run_id)
+                        reach("lake.committed")
+                        return self.version(table)
+            except CommitFailedError:
+                pass
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
         raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
 
@@ -164,7 +179,7 @@ class Lake:
 
         schema = draft.relation.limit(0).to_arrow_table().schema
         DeltaTable.create(self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP)
-        opened = self.open(table)
+        opened = self.open(table, 0)  # as it was before anybody wrote: who made the table meanwhile, and wrote, is in conflict with us
         assert opened is not None
         return opened
 
@@ -199,7 +214,7 @@ class Lake:
         if opened is None:
             raise MissionError(gone)
         lines = []
-        for uri in sorted(opened.file_uris()):
+        for uri in self.files(opened):
             try:
                 with Path(uri).open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -210,7 +225,8 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Every table of the lake as `<schema>.<table>`, sorted. Local lakes only: an object store is asked by name."""
-        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(self.uri).glob("*/*/_delta_log"))
+        logs = Path(self.uri).glob("*/*/_delta_log")  # one without a commit is what a run left that could not make its table
+        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs if any(log.glob("*.json")))
 
     def vacuum(self, table: str, pinned: Iterable[int], hours: int = 0, dry_run: bool = False) -> list[str]:
         """Delete files that neither the newest version nor a pinned one needs, and that are older than `hours`; returns them.

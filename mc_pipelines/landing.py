@@ -6,8 +6,9 @@ The landing day is the folder's date. A file that is hidden, half written, trunc
 import gzip
 import hashlib
 import re
+import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -20,6 +21,8 @@ from mc_pipelines.home import Home
 Format = Literal["ndjson", "csv", "parquet"]
 SUFFIXES: dict[str, Format] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
 CHUNK = 1 << 20
+FRESH_NS, PAUSE_S = 2_000_000_000, 0.5
+"""A file written to in the last two seconds is looked at twice, half a second apart, to see whether it still grows."""
 MOST_LINE = 1 << 20
 """Bytes of the longest line that is read as a row; a longer one is quarantined with its beginning."""
 ROW_NAMES = frozenset({"landed_path", "landed_row", "file_row_number"})
@@ -151,7 +154,9 @@ def look(home: Home, source: str, day: str) -> tuple[list[LandedFile], list[str]
     folder = home.landing / source / day
     if folder.is_symlink():
         return [], [f"{source}/{day}: a link, whose files would be landed twice; move the folder itself here"]
-    for path in sorted(folder.glob("*")):
+    paths = sorted(folder.glob("*"))
+    growing = _growing([path for path in paths if path.is_file() and not path.is_symlink()])
+    for path in paths:
         name = path.relative_to(home.landing).as_posix()
         kind = _format(path)
         if path.name.startswith(".") or path.suffix in {".tmp", ".part"}:
@@ -165,11 +170,27 @@ def look(home: Home, source: str, day: str) -> tuple[list[LandedFile], list[str]
         else:
             state = path.stat()
             scan = _scan(path, kind, state.st_size, state.st_mtime_ns)
-            if scan.whole:
+            if path in growing or _state(path) != (state.st_size, state.st_mtime_ns):
+                left.append(f"{name}: still growing; left for the next look. Write beside it, then rename")
+            elif scan.whole:
                 found.append(LandedFile(path, name, kind, path.suffix == ".gz", state.st_size, scan))
             else:
                 left.append(f"{name}: {scan.why}; left for the next look")
     return found, left
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _growing(paths: list[Path]) -> set[Path]:
+    """Files that somebody writes to at this moment. The clock only says which ones are worth a second look."""
+    before = {path: _state(path) for path in paths}
+    fresh = [path for path, (_, changed) in before.items() if abs(time.time_ns() - changed) < FRESH_NS]
+    if fresh:
+        time.sleep(PAUSE_S)
+    return {path for path in fresh if _state(path) != before[path]}
 
 
 def landing_days(home: Home, source: str) -> list[str]:
@@ -206,13 +227,27 @@ def _is_day(name: str) -> bool:
         return False
 
 
-def unchanged(files: list[LandedFile], known: dict[str, str]) -> None:
-    """Landed files are immutable: MissionError where a known file's bytes changed or the file is gone."""
+def _begins_with(path: Path, size: int, sha: str) -> bool:
+    with path.open("rb") as stream:
+        return hashlib.sha256(stream.read(size)).hexdigest() == sha
+
+
+def unchanged(files: list[LandedFile], known: Mapping[str, tuple[str, int]]) -> None:
+    """Landed files are immutable: MissionError where a known file's bytes changed or the file is gone.
+
+    `known` has sha256 and size by name.
+    """
     now = {file.name: file.scan.sha256 for file in files}
-    for name, sha in sorted(known.items()):
+    by_name = {file.name: file for file in files}
+    for name, (sha, size) in sorted(known.items()):
         if name not in now:
             raise MissionError(
-                f"landing/{name}: was landed with sha256 {sha} and is gone. Put it back; what must not count is voided by an amending event."
+                f"landing/{name}: was landed with sha256 {sha} and is gone, or no longer whole. Put it back as it was; what must not count is voided by an amending event."
+            )
+        if now[name] != sha and by_name[name].bytes > size and _begins_with(by_name[name].path, size, sha):
+            raise MissionError(
+                f"landing/{name}: grew after landing, from {size} to {by_name[name].bytes} bytes; its beginning is what landed. Move what was "
+                f"added into a file of today's folder (tail -c +{size + 1}), and cut this one back (truncate -s {size})."
             )
         if now[name] != sha:
             raise MissionError(

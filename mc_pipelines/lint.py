@@ -1,9 +1,12 @@
-"""Every declaration checked without running anything: assets, gates, contracts, reference data. One line a problem, with file and line."""
+"""Every declaration checked without running anything: assets, gates, contracts, reference data. One line a problem, with file and line.
+
+The rules of portable SQL stand in `portable.py`; what a declaration must be to be read at all stands where it is read.
+"""
 
 from collections.abc import Callable
 
 from mc_pipelines import reference
-from mc_pipelines.catalog import read_catalog
+from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.landing import strays
@@ -33,7 +36,7 @@ def problems(home: Home) -> list[str]:
             look()
         except MissionError as error:
             found += str(error).splitlines()
-    return found + _unjudged(home, found)
+    return found or _across(home)
 
 
 def _read_landing(home: Home) -> None:
@@ -41,13 +44,37 @@ def _read_landing(home: Home) -> None:
         raise MissionError("\n".join(lines))
 
 
-def _unjudged(home: Home, found: list[str]) -> list[str]:
+def _across(home: Home) -> list[str]:
+    """Problems that show only once every file can be read."""
+    from mc_pipelines import portable
+
+    catalog = read_catalog(home)
+    found = _unjudged(home, catalog)
+    for model in catalog.models.values():
+        found += [*_misdescribed(model), *portable.problems(model)]
+    return found
+
+
+def _misdescribed(model: Model) -> list[str]:
+    """Descriptions of columns that the SQL does not give. What Python computes is known only once it is built."""
+    if not model.lineage:
+        return []
+    lines = model.path.read_text(encoding="utf-8").splitlines()
+    return [
+        f"{model.path}:{_line_of(lines, column)}: columns describes {column!r}, which the SQL does not give. It gives {', '.join(model.lineage)}."
+        for column in model.header.columns
+        if column not in model.lineage
+    ]
+
+
+def _line_of(lines: list[str], column: str) -> int:
+    return next((number for number, line in enumerate(lines, 1) if line.removeprefix("--").strip().startswith(f"{column}:")), 1)
+
+
+def _unjudged(home: Home, catalog: Catalog) -> list[str]:
     """Gates that judge a table nobody declares."""
     from mc_pipelines.gates import read_gates
 
-    if found:
-        return []
-    catalog = read_catalog(home)
     known = {table for model in catalog.models.values() for table in (model.key, *model.header.also)}
     gates = [(path, gate) for path in home.declarations("checks", "*.yaml").values() for gate in read_gates(path)]
     return [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import reference
+from mc_pipelines import reference, reference_tables
 from mc_pipelines.errors import MissionError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def meter_select(meter: reference.Meter, source: str = "metering.usage_events") 
 
 def readings(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per event, meter and item; a void is one row without a meter. Compiled from the table of meters, as the reader pins it."""
-    selects = [meter_select(meter) for meter in reference.meters_of(work.con)]
+    selects = [meter_select(meter) for meter in reference_tables.meters_of(work.con)]
     selects.append(
         f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity "
         "FROM metering.usage_events WHERE kind = 'void'"
@@ -124,7 +124,7 @@ SCHEMA = {
 def usage_period(work: "Work") -> "duckdb.DuckDBPyRelation":
     """Merge the daily states of a month. avg and weighted_sum keep numerator and denominator beside the quotient (HALF_UP, 9 decimals)."""
     rows = work.con.sql(STATES, params=work.params)
-    return reference.relation_of(work, SCHEMA, _period_rows(rows.fetchall()))
+    return reference_tables.relation_of(work, SCHEMA, _period_rows(rows.fetchall()))
 
 
 def _period_rows(states: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

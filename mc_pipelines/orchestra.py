@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from shutil import copyfile
 from typing import TYPE_CHECKING
 
+from mc_pipelines.disk import probe, writing
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 
@@ -42,17 +43,20 @@ def days(first: str, last: str | None = None) -> list[str]:
 def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
     """The home's own Dagster instance, made on first use with the checkout's settings."""
     import dagster as dg
+    from sqlalchemy.exc import OperationalError
 
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    if not os.access(home.dagster, os.W_OK):
-        raise MissionError(
-            f"{home.dagster}: cannot be written, and a run keeps its record there. Ask for the right to write, or copy the home."
-        )
-    settings = home.dagster / "dagster.yaml"
-    if not settings.exists():
-        copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
-    with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
-        yield opened
+    with writing(home.dagster):
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        settings = home.dagster / "dagster.yaml"
+        if not settings.exists():
+            copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)  # where the event log is looked for, here and in the runs' own processes
+    try:
+        with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
+            yield opened
+    except OperationalError:
+        probe(home.dagster)  # SQLite calls a full or read-only disk an I/O error, or a file that it cannot open
+        raise
 
 
 def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambda line: None) -> Ran:
@@ -74,20 +78,28 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
         raise MissionError(f"{', '.join(outside)}: no such partition yet, or it lies before reference/calendar.yaml's start.")
     with instance(home) as opened:
         stop = _follow(opened, progress)
-        result = known.execute_in_process(
-            instance=opened, tags=tags, partition_key=windows[0] if single else None, run_config=QUIET, raise_on_error=False
-        )
-        stop()
+        try:
+            result = known.execute_in_process(
+                instance=opened, tags=tags, partition_key=windows[0] if single else None, run_config=QUIET, raise_on_error=False
+            )
+        finally:
+            stop()
         problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
         return Ran(result.run_id, result.success, tuple(problems))
 
 
 def _problem(event: "dg.DagsterEvent") -> str:
-    """The message of what a step raised, without Dagster's wrapping and tracebacks."""
+    """The message of what a step raised, without Dagster's wrapping and tracebacks: our own words where there are some."""
+    ours = _names(MissionError)
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cls_name not in ours:
         error = error.cause
     return error.message.strip().removeprefix("mc_pipelines.errors.MissionError: ") if error is not None else event.message or ""
+
+
+def _names(kind: type[Exception]) -> set[str]:
+    """Names of an error's class and of all that derive from it."""
+    return {kind.__name__}.union(*(_names(each) for each in kind.__subclasses__()))
 
 
 def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], None]:

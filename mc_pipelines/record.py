@@ -64,8 +64,8 @@ def _landed(shop: Workshop, pins: Mapping[str, int]) -> list[dict[str, Any]]:
         shop.lake.view(con, table, pins[table])
     return report.records(
         con,
-        "SELECT 'usage_events' AS source, landing_day, file, sha256, bytes FROM landing.usage_events "
-        "UNION ALL SELECT 'gateway_log', landing_day, file, sha256, bytes FROM landing.gateway_log ORDER BY ALL",
+        "SELECT 'usage_events' AS source, landing_day, file, sha256, bytes FROM landing.usage_events WHERE left_because IS NULL "
+        "UNION ALL SELECT 'gateway_log', landing_day, file, sha256, bytes FROM landing.gateway_log WHERE left_because IS NULL ORDER BY ALL",
     )
 
 

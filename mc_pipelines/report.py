@@ -148,7 +148,7 @@ def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, l
         ),
         "late": records(con, "SELECT tenant_id, meter, landing_day, day, events, quantity FROM metering.late_events ORDER BY ALL"),
         "landing": records(
-            con, "SELECT source, day, files, rows_in, accepted, quarantined, status FROM metering.landing_days ORDER BY source, day"
+            con, "SELECT source, day, rows_in, accepted, quarantined, status FROM metering.landing_days ORDER BY source, day"
         ),
     }
 

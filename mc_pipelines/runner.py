@@ -5,7 +5,7 @@ recipe, or none, the window is rebuilt. Orchestration (Dagster, the command line
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from importlib import import_module
@@ -65,10 +65,13 @@ class Outcome:
     by_window: Mapping[str, int] = field(default_factory=dict)
 
 
-def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,)) -> Outcome:
+def materialise(
+    shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,), finished: Callable[[Sequence[str]], None] = lambda chunk: None
+) -> Outcome:
     """Rebuild the stale ones among `windows` (sorted keys), and every other stale window that late data touched.
 
-    Windows are done in chunks of bounded size, one commit each, so that a killed run goes on where it stopped.
+    Windows are done in chunks of bounded size, one commit each, so that a killed run goes on where it stopped. `finished` is told the
+    windows of each chunk once they stand.
     """
     if model.header.view:
         return Outcome(model.key, (), 0, None)
@@ -81,6 +84,7 @@ def materialise(shop: Workshop, model: Model, windows: Sequence[str] = (WHOLE,))
         if written is not None:
             version = written
             rebuilt += attempt.stale
+        finished(chunk)
     by_window = _rows(shop, model, rebuilt)
     return Outcome(model.key, tuple(rebuilt), sum(by_window.values()), version, by_window)
 

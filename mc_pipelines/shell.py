@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import click
 
+from mc_pipelines.disk import writing
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
@@ -33,8 +34,9 @@ def write_views(home: Home) -> bool:
     if target.exists() and target.read_text(encoding="utf-8") == text:
         return False
     temporary = target.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(target)
+    with writing(target):
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
     return True
 
 

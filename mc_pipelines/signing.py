@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from mc_pipelines.canonical import canonical, instant, parse, parse_instant
+from mc_pipelines.disk import writing
 from mc_pipelines.dsse import SignatureError, envelope_payload, sign, verify_envelope
 from mc_pipelines.durable import create
 from mc_pipelines.errors import MissionError
@@ -160,7 +161,8 @@ def signer(keys_dir: Path) -> Signer:
     A key file must have mode 0600. The development key is made once, on first use, in `keys_dir` (itself made with mode 0700). The public
     half of whatever signs is left there as a `.pub.pem`, so that evidence still verifies after another key has taken over.
     """
-    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with writing(keys_dir):
+        keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     given = os.environ.get("MISSION_SIGNING_KEY", "")
     if given.lstrip().startswith("-----BEGIN"):
         private = _private(given.encode(), "MISSION_SIGNING_KEY")

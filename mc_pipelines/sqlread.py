@@ -121,7 +121,7 @@ def _bare(scope: "Scope") -> "list[exp.Column]":
     made: set[str] = set()
     ours = {id(column) for column in scope.columns}
     found = []
-    for expression in scope.expression.selects:
+    for expression in scope.expression.selects if isinstance(scope.expression, exp.Query) else ():
         bare = [column for column in expression.find_all(exp.Column) if id(column) in ours and not column.table]
         found += [column for column in bare if column.name not in made]
         made.add(expression.alias_or_name)

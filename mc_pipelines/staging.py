@@ -6,7 +6,7 @@ Relations in, relations out; which files and where the results are kept is `inta
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
@@ -48,6 +48,7 @@ CROSS_RULES = {
     "gateway_log": UNKNOWN_TENANT | _outside_calendar("hour") | _outside_calendar("occurred_at"),
 }
 ORDER = {
+    "tenants": "tenant_id",
     "usage_events": "landing_day, occurred_at, event_key, payload_digest, ingested_at",
     "gateway_log": "landing_day, tenant_id, meter, hour, id, item, quantity, occurred_at",
 }
@@ -62,9 +63,16 @@ class Staged:
     facts: "duckdb.DuckDBPyRelation"
 
 
-def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]], run_id: str = "") -> Staged:
+def stage(
+    con: "duckdb.DuckDBPyConnection",
+    contract: Contract,
+    files: Sequence[tuple[str, LandedFile]],
+    run_id: str = "",
+    unread: Sequence[tuple[str, str]] = (),
+) -> Staged:
     """Judge the rows of (landing day, file) pairs. `con` has the views `reference.tenants` and `reference.calendar`.
 
+    `unread` are (landing day, "file: why it was left for the next look"): they stand among the facts, so that no month closes without them unseen.
     Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept; and where one is damaged.
     """
     import duckdb
@@ -89,7 +97,7 @@ def stage(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[
         con.execute(query)
     except duckdb.Error as error:
         raise _damaged(files, error) from error
-    facts = _facts(con, contract, files)
+    facts = _facts(con, contract, files, unread)
     return Staged(_accepted(con, contract), _refused(con, contract, run_id), facts)
 
 
@@ -148,14 +156,19 @@ def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, run_id: str) 
         FROM judged WHERE bad ORDER BY landing_day, file, position""")
 
 
-def _facts(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]]) -> "duckdb.DuckDBPyRelation":
+def _facts(
+    con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]], unread: Sequence[tuple[str, str]]
+) -> "duckdb.DuckDBPyRelation":
     import pyarrow as pa
 
     counted = con.sql(
         "SELECT file, count(*) FILTER (WHERE NOT bad), count(*) FILTER (WHERE bad), string_agg(DISTINCT array_to_string(json_keys(extras), ' '), ' ') FROM judged GROUP BY file"
     )
     counts = {file: (accepted, refused, extras) for file, accepted, refused, extras in counted.fetchall()}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
+    for day, line in unread:
+        name, _, why = line.partition(": ")
+        rows.append((date.fromisoformat(day), name, None, None, 0, 0, 0, None, contract.version, why))
     for day, file in files:
         accepted, refused, extras = counts.get(file.name, (0, 0, None))
         by_bytes = file.scan.rows if file.format != "csv" else max(0, file.scan.rows - 1) if not file.scan.quoted else accepted + refused
@@ -174,9 +187,22 @@ def _facts(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence
                 refused,
                 " ".join(sorted(set((extras or "").split())))[:RAW_CHARACTERS] or None,
                 contract.version,
+                None,
             )
         )
-    kinds = [pa.date32(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.int64(), pa.string(), pa.string()]
-    names = ("landing_day", "file", "sha256", "bytes", "rows_in", "accepted", "quarantined", "unknown_fields", "contract_version")
+    text, number = pa.string(), pa.int64()
+    kinds = [pa.date32(), text, text, number, number, number, number, text, text, text]
+    names = (
+        "landing_day",
+        "file",
+        "sha256",
+        "bytes",
+        "rows_in",
+        "accepted",
+        "quarantined",
+        "unknown_fields",
+        "contract_version",
+        "left_because",
+    )
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return con.from_arrow(pa.table({name: pa.array(values, kind) for name, kind, values in zip(names, kinds, columns, strict=True)}))

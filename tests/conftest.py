@@ -57,6 +57,7 @@ for _source in ("usage_events", "gateway_log"):
         **dict.fromkeys(("bytes", "rows_in", "accepted", "quarantined"), WHOLE_NUMBER),
         "unknown_fields": TEXT,
         "contract_version": TEXT,
+        "left_because": TEXT,
     }
     STAGED[f"quarantine.{_source}"] = {
         "source": TEXT,

@@ -8,6 +8,8 @@ import pytest
 from mc_pipelines.catalog import Model, read_catalog
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.lint import problems as lint
+from mc_pipelines.starter import write_home
 
 HEADER = "-- about: A test table.\n-- grain: day\n-- every: once\n"
 
@@ -115,5 +117,16 @@ def test_a_recipe_follows_header_and_sql(tmp_path: Path) -> None:
     add(tmp_path, "metering/x.sql", HEADER + "SELECT 1 AS day")
     first = model(tmp_path, "metering.x").recipe
     assert model(tmp_path, "metering.x").recipe == first
-    add(tmp_path, "metering/x.sql", HEADER.replace("grain: day", "grain: day, a") + "SELECT 1 AS day")
-    assert model(tmp_path, "metering.x").recipe != first
+    for changed in (HEADER.replace("A test table", "Said better"), f"{HEADER}-- columns:\n--   day: The day.\n"):
+        add(tmp_path, "metering/x.sql", changed + "SELECT 1 AS day")
+        assert model(tmp_path, "metering.x").recipe == first  # words for people make no data stale
+    for changed in ("grain: day, a", "grain: day\n-- engine: portable", "grain: day\n-- also: [metering.beside]"):
+        add(tmp_path, "metering/x.sql", HEADER.replace("grain: day", changed) + "SELECT 1 AS day")
+        assert model(tmp_path, "metering.x").recipe != first
+
+
+def test_lint_refuses_the_description_of_a_column_that_the_sql_does_not_give(tmp_path: Path) -> None:
+    write_home(tmp_path)
+    path = add(tmp_path, "metering/x.sql", f"{HEADER}-- columns:\n--   day: The day.\n--   dya: Misspelt.\nSELECT 1 AS day")
+    (problem,) = lint(Home(tmp_path))
+    assert problem == f"{path}:6: columns describes 'dya', which the SQL does not give. It gives day."

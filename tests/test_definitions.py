@@ -1,11 +1,12 @@
 """The code location as the server loads it: every asset, check, job, schedule and sensor, and the graph as a snapshot."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy  # what FreshnessPolicy.time_window makes; not exported
 
 from mc_pipelines.automation import new_days, schedules
 from mc_pipelines.definitions import build_defs
@@ -60,11 +61,45 @@ def test_every_gate_is_a_check_on_a_monthly_asset(defs: dg.Definitions) -> None:
     assert all(isinstance(partitions[asset], dg.MonthlyPartitionsDefinition) for asset in keys.values())
 
 
+def test_columns_are_shown_with_description_and_lineage_before_anything_is_built(defs: dg.Definitions) -> None:
+    metadata = {"/".join(spec.key.path): spec.metadata for spec in defs.resolve_all_asset_specs()}
+    schema = metadata["metering/variance_meters"]["dagster/column_schema"]
+    assert {column.name: column.description for column in schema.columns}["net"] == "Sum of the signed differences."
+    assert {column.name for column in schema.columns if "grain" in column.constraints.other} == {"meter", "period"}
+    lineage = metadata["metering/variance"]["dagster/column_lineage"].deps_by_column
+    assert lineage["metered"] == [dg.TableColumnDep(dg.AssetKey(["metering", "usage_period"]), "quantity")]
+    assert dg.TableColumnDep(dg.AssetKey(["metering", "gateway_period"]), "quantity") in lineage["variance_ratio"]
+    assert "| metered | metering.usage_period.quantity |" in metadata["metering/variance"]["columns_from"].value
+
+
+def test_lineage_names_columns_that_the_upstream_table_gives(defs: dg.Definitions) -> None:
+    shown = {spec.key: spec.metadata for spec in defs.resolve_all_asset_specs()}
+    given = {key: {each.name for each in said["dagster/column_schema"].columns} for key, said in shown.items() if "sql" in said}
+    traced = 0
+    for said in shown.values():
+        lineage = said["dagster/column_lineage"].deps_by_column if "dagster/column_lineage" in said else {}
+        for source in (dep for sources in lineage.values() for dep in sources):
+            assert source.column_name in given.get(source.asset_key, {source.column_name}), source
+            traced += 1
+    assert traced > 150
+
+
+def test_a_daily_table_is_late_after_36_hours_and_no_other(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        if isinstance(spec.partitions_def, dg.DailyPartitionsDefinition):
+            assert isinstance(spec.freshness_policy, TimeWindowFreshnessPolicy)
+            assert spec.freshness_policy.fail_window.to_timedelta() == timedelta(hours=36)
+        else:
+            assert spec.freshness_policy is None
+
+
 @pytest.mark.parametrize(
     ("name", "at", "partition"),
     [
         ("daily", datetime(2026, 4, 2, 12, 15, tzinfo=UTC), "2026-04-01"),
+        ("daily", datetime(2026, 5, 1, 12, 15, tzinfo=UTC), "2026-04-30"),
         ("month_end", datetime(2026, 5, 3, 14, 0, tzinfo=UTC), "2026-04-01"),
+        ("month_end", datetime(2027, 1, 3, 14, 0, tzinfo=UTC), "2026-12-01"),
     ],
 )
 def test_a_schedule_asks_for_the_partition_that_is_over(defs: dg.Definitions, name: str, at: datetime, partition: str) -> None:

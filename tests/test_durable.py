@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mc_pipelines.disk import DiskError
 from mc_pipelines.durable import create, sync_folder, write
 
 
@@ -21,7 +22,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskError, match=r"/a: the disk is full.*No space left"):
         create(tmp_path / "a", b"text")
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,25 @@ def test_a_column_type_that_tables_may_not_have_is_named(lake: Lake) -> None:
     lake.replace("metering.odd", None, lambda: Draft(con.sql("SELECT [1, 2] AS several WHERE false"), {"all": "y"}, {}))
     with pytest.raises(MissionError, match="Cast it in the model"):
         lake.view(con, "metering.odd")
+
+
+@pytest.mark.parametrize("name", ["my home", "home's", "überall", "a#b", "a+b;c"])
+def test_any_plain_folder_name_holds_a_lake(tmp_path: Path, name: str) -> None:
+    lake = Lake(str(tmp_path / name))
+    version = lake.replace(TABLE, "day", draft("2026-04-01", 2, "a"))
+    assert read(lake) == {"2026-04-01": ("a", 2)}
+    opened = lake.open(TABLE)
+    assert opened is not None
+    (file,) = lake.files(opened)
+    assert Path(file).is_file()
+    assert version is not None
+    relative = file.removeprefix(f"{lake.uri}/")
+    line = f"{sha256(Path(file).read_bytes()).hexdigest()}  {relative}\n"  # without the folder: two homes pin alike
+    assert relative.startswith("metering/counted/day=2026-04-01/")
+    assert lake.files_digest(TABLE, version) == sha256(line.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a[b]", "a*b", "a?b"])
+def test_a_folder_name_that_would_be_read_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissionError, match="Move or rename the home"):
+        Lake(str(tmp_path / name / "lake"))

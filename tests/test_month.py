@@ -1,5 +1,6 @@
 """A whole month through Dagster on a small home: landing to signed bundle and pages, asked again, failed, late, killed."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -156,6 +157,26 @@ def test_a_failed_attempt_is_signed_and_the_next_lists_it(tmp_path: Path) -> Non
     statement = verify(passed.bundle, known_keys(home.keys)).predicate
     assert statement is not None
     assert [entry["verdict"] for entry in statement["earlier_attempts"]] == ["failed"]
+
+
+def test_a_month_does_not_close_without_a_file_that_could_not_be_read(tmp_path: Path) -> None:
+    home = lay(tmp_path)
+    day = date(2026, 4, 10)
+    whole = gzip.compress(b"".join(json.dumps(event(7000 + each, day)).encode() + b"\n" for each in range(50)), mtime=0)
+    path = home.landing / "usage_events" / day.isoformat() / "more.ndjson.gz"
+    path.write_bytes(whole[:-40])
+    (path.parent / ".DS_Store").write_bytes(b"x")
+    failed = plain(home)
+    assert [result.gate for result in failed.results if result.status == "failed"] == ["metering_landing_complete"]
+    assert quantity(home) == 300
+    con = connect()
+    Lake(str(home.lake)).view(con, "landing.usage_events")
+    left = con.sql("SELECT file, rows_in, left_because FROM landing.usage_events WHERE left_because IS NOT NULL").fetchall()
+    assert [(name, rows) for name, rows, _ in left] == [("usage_events/2026-04-10/more.ndjson.gz", 0)]
+    assert "gzip ends too early" in left[0][2]
+    path.write_bytes(whole)
+    assert "metering_landing_complete" not in {result.gate for result in plain(home).results if result.status == "failed"}
+    assert quantity(home) == 350
 
 
 def test_events_after_the_cut_off_are_late_and_not_counted(tmp_path: Path) -> None:

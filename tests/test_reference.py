@@ -11,8 +11,9 @@ from conftest import Bench, instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipelines import reference
+from mc_pipelines import calendars, reference
 from mc_pipelines.errors import MissionError
+from mc_pipelines.home import CHECKOUT
 
 ZONES = [
     "UTC",
@@ -30,7 +31,7 @@ ZONES = [
 
 
 def spans(zone: str, start: date, end: date) -> dict[date, tuple[datetime, datetime]]:
-    return {day: (begins, ends) for _, _, day, begins, ends, _ in reference.local_day_rows(zone, start, end)}
+    return {day: (begins, ends) for _, _, day, begins, ends, _ in calendars.local_day_rows(zone, start, end)}
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,14 @@ def test_days_leave_no_gap_and_do_not_overlap(zone: str) -> None:
 @given(zone=st.sampled_from(ZONES), at=st.datetimes(datetime(2026, 1, 3), datetime(2026, 12, 29)))  # noqa: DTZ001  # naive UTC, as staged
 def test_every_instant_falls_on_the_local_day_its_zone_says(zone: str, at: datetime) -> None:
     local = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
-    rows = reference.local_day_rows(zone, at.date() - timedelta(days=3), at.date() + timedelta(days=3))
+    rows = calendars.local_day_rows(zone, at.date() - timedelta(days=3), at.date() + timedelta(days=3))
     hits = [(day, ends, end_us) for _, utc_day, day, begins, ends, end_us in rows if utc_day == at.date() and begins <= at < ends]
     assert [day for day, _, _ in hits] == [local]
-    assert hits[0][2] == reference.microseconds(hits[0][1])
+    assert hits[0][2] == calendars.microseconds(hits[0][1])
 
 
 def test_microseconds_are_counted_from_the_epoch() -> None:
-    assert reference.microseconds(instant("2026-04-01T00:00:00.000001")) == 1_775_001_600_000_001  # date -u -d 2026-04-01 +%s
+    assert calendars.microseconds(instant("2026-04-01T00:00:00.000001")) == 1_775_001_600_000_001  # date -u -d 2026-04-01 +%s
 
 
 TENANTS = """tenants:
@@ -94,7 +95,7 @@ def test_periods_are_instants_with_a_cut_off_day(bench: Bench) -> None:
     bench.declare("tenants", TENANTS)
     found = {
         (tenant, period.isoformat()[:7]): (begins, ends, cutoff.isoformat())
-        for tenant, period, begins, ends, cutoff in reference.period_rows(bench.home)
+        for tenant, period, begins, ends, cutoff in calendars.period_rows(bench.home)
     }
     assert found["ny", "2026-03"] == (instant("2026-03-01T05:00:00"), instant("2026-04-01T04:00:00"), "2026-04-03")  # 743 hours
     assert found["ny", "2026-11"] == (instant("2026-11-01T04:00:00"), instant("2026-12-01T05:00:00"), "2026-12-03")  # 721 hours
@@ -164,3 +165,65 @@ def test_unreadable_yaml_names_its_line(bench: Bench) -> None:
 def test_a_declaration_in_order_of_its_key_with_exact_floors(bench: Bench) -> None:
     bench.declare("meters", f"meters:\n{METER.replace('meter: m', 'meter: z').replace('}', ', floor: 0.1}')}{METER}")
     assert [(row.meter, row.floor) for row in reference.read(bench.home, "meters")] == [("m", Decimal(1)), ("z", Decimal("0.1"))]
+
+
+CSV = "tenant_id,name,zone,currency,plan,grace_days,stages\n"
+ACME = 'acme,"Acme, Inc.",Europe/Berlin,EUR,growth,2,"[{""product"": ""api"", ""stage"": ""ga"", ""from"": ""2026-01-01T00:00:00Z""}]"\n'
+
+
+def csv_tenants(bench: Bench, text: str) -> None:
+    (bench.home.reference / "tenants.yaml").unlink()
+    (bench.home.reference / "tenants.csv").write_text(text, encoding="utf-8")
+
+
+def test_tenants_may_be_a_csv_file(bench: Bench) -> None:
+    csv_tenants(bench, CSV + ACME + "zed,Zed,UTC,USD,starter,0,\n")
+    acme, zed = reference.read(bench.home, "tenants")
+    assert (acme.name, acme.zone, acme.grace_days, acme.stages[0].stage) == ("Acme, Inc.", "Europe/Berlin", 2, "ga")
+    assert (zed.tenant_id, zed.stages) == ("zed", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (CSV + ACME + ACME, 3, "declared twice"),
+        (CSV + "a,A,Europe/Atlantis,EUR,p,2,\n", 2, "Europe/Atlantis is no IANA time zone"),
+        (CSV + ACME + "a,A,UTC,EUR,p\n", 3, "5 cells, the header has 7"),
+        (CSV + "a,A,UTC,EUR,p,2,not json\n", 2, "is no JSON"),
+        (CSV.replace("plan", "name"), 1, "a column is there twice"),
+        (CSV.replace("plan", "plam") + ACME, 2, "plam"),
+        (CSV + f"{'x' * 201},A,UTC,EUR,p,2,\n", 2, "tenant_id:maxLength"),
+    ],
+)
+def test_a_mistake_in_the_csv_file_names_its_line(bench: Bench, text: str, line: int, said: str) -> None:
+    csv_tenants(bench, text)
+    with pytest.raises(MissionError, match=re.escape(f"tenants.csv:{line}: ")) as error:
+        reference.read(bench.home, "tenants")
+    assert said in str(error.value)
+
+
+def test_two_files_of_tenants_are_one_too_many(bench: Bench) -> None:
+    (bench.home.reference / "tenants.csv").write_text(CSV, encoding="utf-8")
+    with pytest.raises(MissionError, match="Keep one of the two files"):
+        reference.read(bench.home, "tenants")
+
+
+def test_a_home_may_ask_more_of_its_tenants(bench: Bench) -> None:
+    own = bench.home.root / "checks" / "contracts" / "tenants.odcs.yaml"
+    own.parent.mkdir(parents=True)
+    text = (CHECKOUT / "checks" / "contracts" / own.name).read_text(encoding="utf-8")
+    own.write_text(
+        text.replace(
+            "name: plan, logicalType: string, physicalType: VARCHAR, required: true, logicalTypeOptions: {minLength: 1}",
+            "name: plan, logicalType: string, physicalType: VARCHAR, required: true, logicalTypeOptions: {pattern: 'gold|silver'}",
+        )
+    )
+    bench.declare("tenants", f"tenants:\n{TENANT}")
+    with pytest.raises(MissionError, match=r"tenants\.yaml:2: plan:pattern \(refused by tenants\.odcs\.yaml\)"):
+        reference.read(bench.home, "tenants")
+
+
+def test_a_missing_file_is_named_with_its_remedy(bench: Bench) -> None:
+    (bench.home.reference / "meters.yaml").unlink()
+    with pytest.raises(MissionError, match=r"meters\.yaml: missing\. `mission init DIR`"):
+        reference.read(bench.home, "meters")

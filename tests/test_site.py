@@ -233,11 +233,11 @@ def report() -> dict[str, Any]:
             }
         ],
         "landing": [
-            {"source": source, "day": day, "files": 1, "rows_in": 2000, "accepted": 1999, "quarantined": 1, "status": "landed"}
+            {"source": source, "day": day, "rows_in": 2000, "accepted": 1999, "quarantined": 1, "status": "landed"}
             for source in ("gateway_log", "usage_events")
             for day in DAYS[:-1]
         ]
-        + [{"source": "usage_events", "day": DAYS[-1], "files": 0, "rows_in": 0, "accepted": 0, "quarantined": 0, "status": "missing"}],
+        + [{"source": "usage_events", "day": DAYS[-1], "rows_in": 0, "accepted": 0, "quarantined": 0, "status": "missing"}],
     }
 
 
@@ -303,7 +303,6 @@ NUMBERS = frozenset(
         "rows_in",
         "accepted",
         "quarantined",
-        "files",
     )
 )
 

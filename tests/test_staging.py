@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.intake import try_rows
-from mc_pipelines.landing import landing_days, look, single
+from mc_pipelines.landing import landing_days, look, single, unchanged
 from mc_pipelines.starter import write_home
 
 BASE: dict[str, Any] = {
@@ -173,6 +174,48 @@ def test_a_file_that_is_not_whole_is_left_and_said(tmp_path: Path, name: str, co
     assert len(left) == 1
     assert why in left[0]
     assert name in left[0]
+
+
+def test_a_file_that_still_grows_is_left_and_said(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "usage_events" / "2026-04-01"
+    folder.mkdir(parents=True)
+    path = folder / "a.ndjson"
+    path.write_bytes(changed() + b"\n")
+    stop = threading.Event()
+
+    def write() -> None:
+        with path.open("ab") as stream:
+            while not stop.wait(0.05):
+                stream.write(changed(id="more") + b"\n")
+                stream.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        found, left = look(Home(tmp_path), "usage_events", "2026-04-01")
+    finally:
+        stop.set()
+        writer.join()
+    assert found == []
+    assert "still growing" in left[0]
+    again, _ = look(Home(tmp_path), "usage_events", "2026-04-01")
+    assert [file.name for file in again] == ["usage_events/2026-04-01/a.ndjson"]
+
+
+def test_a_file_that_grew_after_landing_is_an_error_that_says_where_to_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "usage_events" / "2026-04-01"
+    folder.mkdir(parents=True)
+    path = folder / "a.ndjson"
+    path.write_bytes(changed() + b"\n")
+    (first,), _ = look(Home(tmp_path), "usage_events", "2026-04-01")
+    known = {first.name: (first.scan.sha256, first.bytes)}
+    unchanged([first], known)
+    path.write_bytes(path.read_bytes() + changed(id="more") + b"\n")
+    (grown,), _ = look(Home(tmp_path), "usage_events", "2026-04-01")
+    with pytest.raises(
+        MissionError, match=rf"a\.ndjson: grew after landing, from {first.bytes} to {grown.bytes} bytes.*truncate -s {first.bytes}"
+    ):
+        unchanged([grown], known)
 
 
 def test_a_folder_that_is_no_day_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -60,17 +60,21 @@ def _wait(address: str) -> None:
 
 
 def _page_text(address: str, asset: str, expected: str) -> str:
+    return _text(f"{address}/assets/{asset}?view=checks&checkDetail={expected}", expected, "Succeeded|Failed|Passed", expected)
+
+
+def _text(url: str, expected: str, pattern: str, name: str) -> str:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{address}/assets/{asset}?view=checks&checkDetail={expected}", wait_until="domcontentloaded")
+        page.goto(url, wait_until="domcontentloaded")
         page.get_by_text(expected).first.wait_for(timeout=60_000)
-        page.wait_for_function("() => /Succeeded|Failed|Passed/.test(document.body.innerText)", timeout=60_000)
+        page.wait_for_function(f"() => /{pattern}/.test(document.body.innerText)", timeout=60_000)
         text = page.inner_text("body")
         if folder := os.environ.get("MISSION_SHOTS"):
-            page.screenshot(path=f"{folder}/{expected}.png")
+            page.screenshot(path=f"{folder}/{name}.png")
         browser.close()
         return text
 
@@ -85,3 +89,15 @@ def test_a_failed_gate_shows_as_failed_with_its_offending_rows(server: str) -> N
     text = _page_text(server, "metering/landing_summary", "metering_landing_complete")
     assert "Failed" in text
     assert "missing_days" in text or "offending" in text.lower()
+
+
+def test_an_asset_page_says_what_each_column_holds_and_where_it_comes_from(server: str) -> None:
+    text = _text(f"{server}/assets/metering/variance_meters", "variance_ratio", "Sum of the signed differences", "columns")
+    assert "Sum of the signed differences." in text
+    assert "metering.variance.delta" in text
+    assert "decimal(38,9)" in text
+
+
+def test_a_daily_table_shows_when_it_is_late(server: str) -> None:
+    text = _text(f"{server}/assets/metering/usage_daily", "Freshness policy", "36 hours", "freshness")
+    assert "Fails if more than 36 hours since last materialization" in text

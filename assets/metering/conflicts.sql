@@ -2,6 +2,18 @@
 -- grain: kind, tenant_id, source, id, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   kind: "payload_differs: sent again with another payload; tenant_differs: claimed by two tenants."
+--   tenant_id: Tenant; of several the first by name.
+--   source: Producer of the event.
+--   id: The producer's id of the event.
+--   copies: Rows that landed under this id.
+--   versions: Different payloads, or tenants, among them.
+--   status: open until somebody decides, then settled.
+--   choice: "first: the first landed counts; void: none does."
+--   reason: Why it was settled so.
+--   owner: Who settled it.
 WITH sent_again AS (
     -- Few ids come more than once; only those are looked at closely.
     SELECT id_key

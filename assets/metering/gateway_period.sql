@@ -3,6 +3,13 @@
 -- every: month
 -- window: period
 -- scope: {staging.gateway_log: all}
+-- columns:
+--   period: First day of the billing month.
+--   tenant_id: Tenant.
+--   meter: Meter.
+--   log_rows: Rows of the log.
+--   rows_with_id: Rows that name the event.
+--   quantity: Quantity by the aggregation of the meter.
 SELECT periods.period, gateway.tenant_id, gateway.meter,
        count(*) AS log_rows,
        count(gateway.id) AS rows_with_id,

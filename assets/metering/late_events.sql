@@ -3,6 +3,14 @@
 -- every: month
 -- window: period
 -- scope: {metering.usage_daily: inside}
+-- columns:
+--   period: First day of the billing month that it belongs to.
+--   tenant_id: Tenant.
+--   meter: Meter.
+--   landing_day: "Day on which it landed, or was amended: after the cut-off."
+--   day: Local day of the usage.
+--   events: Events added, negative where an amendment took them away.
+--   quantity: Quantity added or taken away.
 WITH moved AS (
     SELECT tenant_id, meter, day, landing_day AS moved_on, events, quantity_sum AS quantity
     FROM metering.usage_daily

@@ -2,6 +2,14 @@
 -- grain: source, reason, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   source: Landing source.
+--   reason: The rules that the row broke.
+--   rows: Rows refused for exactly these.
+--   first_day: First landing day with one.
+--   last_day: Last landing day with one.
+--   sample: The first 240 characters of one such row.
 WITH months AS (
     SELECT period, max(cutoff_day) AS cutoff_day
     FROM reference.periods

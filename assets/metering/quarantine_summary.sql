@@ -2,6 +2,14 @@
 -- grain: source, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   source: Landing source.
+--   rows_in: Lines that landed by the cut-off.
+--   accepted: Rows that met the contract.
+--   quarantined: Rows that were refused.
+--   quarantined_share: Quarantined over rows in, rounded up at the ninth decimal.
+--   unaccounted: Rows in neither; anything but 0 is a defect.
 WITH months AS (
     SELECT period, max(cutoff_day) AS cutoff_day
     FROM reference.periods

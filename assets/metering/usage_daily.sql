@@ -4,6 +4,24 @@
 -- window: day
 -- scope: {metering.readings: touched, metering.amendments: touched}
 -- engine: portable
+-- columns:
+--   tenant_id: Tenant whose usage it is.
+--   meter: Meter that counts it.
+--   dimension: Canonical JSON of the meter's dimensions; empty text where it has none.
+--   item: The item of a unique_count meter; empty text for every other.
+--   day: Local day in the tenant's zone.
+--   landing_day: "Day from which the figures stand: the landing of the event, or of the amendment that made them."
+--   until_day: Landing day of the amendment that ended them; 9999-12-31 where none did.
+--   day_end_us: End of the local day, in microseconds since 1970 UTC.
+--   events: Events counted.
+--   quantity_sum: Sum of their quantities.
+--   quantity_min: Smallest quantity.
+--   quantity_max: Largest quantity.
+--   latest_quantity: Quantity of the last event by event time, ingest time and id.
+--   latest_at: Instant of the last event, UTC.
+--   latest_ingested_at: When the producer took the last event in, UTC.
+--   latest_id: Id of the last event.
+--   level_microseconds: "For weighted_sum: quantity times the microseconds from the event to the end of its day."
 WITH counted AS (
     SELECT tenant_id, meter, dimension, item, local_day, day_end_us, landing_day, occurred_at, occurred_us, ingested_at, id, quantity, event_key
     FROM metering.readings

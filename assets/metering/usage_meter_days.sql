@@ -3,6 +3,12 @@
 -- every: month
 -- window: period
 -- scope: {metering.usage_daily: inside}
+-- columns:
+--   period: First day of the billing month.
+--   meter: Meter.
+--   day: Local day in each tenant's zone.
+--   events: Events by the cut-off.
+--   quantity: Usage of all tenants that day, by the aggregation of the meter.
 WITH tenant_days AS (
     SELECT periods.period, daily.tenant_id, daily.meter, daily.dimension, daily.day, any_value(meters.aggregation) AS aggregation,
            sum(daily.events) AS events, sum(daily.quantity_sum) AS summed, count(DISTINCT daily.item) AS items,

@@ -2,6 +2,21 @@
 -- grain: tenant_id, meter, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   tenant_id: Tenant.
+--   meter: Meter.
+--   metered: Quantity that was metered.
+--   reference: Quantity that the gateway log shows.
+--   delta: Metered less reference.
+--   absolute: Size of the difference.
+--   variance_ratio: Difference over the reference or the meter's floor, whichever is greater, rounded up at the ninth decimal; NULL where the log knows nothing.
+--   status: unreferenced, within_floor, explained or judged.
+--   judged_ratio: "The ratio that the gate judges: 0 where the difference is within the floor or explained."
+--   explained_reason: Why somebody accepts the difference.
+--   explained_note: What they wrote.
+--   explained_owner: Who accepts it.
+--   explained_until: Last landing day on which the explanation holds.
 WITH metered AS (
     SELECT period, tenant_id, meter, CAST(sum(quantity) AS DECIMAL(38, 9)) AS quantity
     FROM metering.usage_period

@@ -2,6 +2,14 @@
 -- grain: tenant_id, meter, cause, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   tenant_id: Tenant.
+--   meter: Meter.
+--   cause: missing, extra, duplicate, amended, period_differs, value_differs or, without ids, hourly.
+--   rows: Ids, or hours, with this cause.
+--   quantity: Their part of the difference, signed; the parts add up to delta.
+--   sample: One id, or hour, to look at.
 WITH pairs AS (
     SELECT variance.period, variance.tenant_id, variance.meter, variance.delta, meters.aggregation,
            periods.start_utc, periods.end_utc, periods.cutoff_day,

@@ -2,6 +2,14 @@
 -- grain: meter, period
 -- every: month
 -- window: period
+-- columns:
+--   period: First day of the billing month.
+--   meter: Meter.
+--   metered: Metered quantity of all tenants.
+--   reference: Quantity of all tenants in the gateway log.
+--   absolute: Sum of the sizes of the differences per tenant.
+--   net: Sum of the signed differences.
+--   variance_ratio: Absolute over reference, rounded up at the ninth decimal; NULL where there is no reference.
 WITH totals AS (
     SELECT period, meter, sum(metered) AS metered, sum(reference) AS reference, sum(absolute) AS absolute, sum(delta) AS net
     FROM metering.variance

@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from mc_pipelines.disk import writing
 from mc_pipelines.errors import MissionError
 from mc_pipelines.site import charts
 from mc_pipelines.site.format import Figures, day_label, exact, moment, number, percent, step
@@ -48,7 +49,8 @@ def build(site: Path, scoreboard: Mapping[str, Any], metering: Mapping[str, Any]
         site / "metering" / f"{month}.html": metering_page(metering),
         site / "index.html": scoreboard_page(scoreboard, month),
     }
-    return [path for path, data in files.items() if _replace(path, data)]
+    with writing(site):
+        return [path for path, data in files.items() if _replace(path, data)]
 
 
 def canonical_json(document: Mapping[str, Any]) -> bytes:

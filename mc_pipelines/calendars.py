@@ -1,0 +1,89 @@
+"""Local days and billing periods as instants, made once with zoneinfo and the pinned tzdata; what they span is declared in calendar.yaml."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from mc_pipelines.home import Home
+from mc_pipelines.reference import Calendar, read, read_calendar
+from mc_pipelines.reference_tables import fingerprint, relation_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.runner import Work
+
+__all__ = ["fingerprint"]  # the runner asks the module that computes a table
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which a local day begins, as naive UTC; where midnight does not exist, the first instant after the gap."""
+    return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
+
+
+def microseconds(instant: datetime) -> int:
+    """Whole microseconds from the epoch to a naive UTC instant."""
+    return (instant - datetime.fromtimestamp(0, UTC).replace(tzinfo=None)) // timedelta(microseconds=1)
+
+
+def local_day_rows(zone_name: str, start: date, end: date) -> Iterator[tuple[str, date, date, datetime, datetime, int]]:
+    """(zone, utc_day, local_day, start_utc, end_utc, end_us) for every UTC day that a local day touches; `end` inclusive."""
+    zone = ZoneInfo(zone_name)
+    day = start
+    begins = midnight(day, zone)
+    while day <= end:
+        ends = midnight(day + timedelta(days=1), zone)
+        utc_day = begins.date()
+        while datetime.combine(utc_day, time()) < ends and begins < ends:
+            yield zone_name, utc_day, day, begins, ends, microseconds(ends)
+            utc_day += timedelta(days=1)
+        day, begins = day + timedelta(days=1), ends
+
+
+def local_days(work: "Work") -> "duckdb.DuckDBPyRelation":
+    calendar = read_calendar(work.shop.home)
+    names = sorted({row.zone for row in read(work.shop.home, "tenants")})
+    margin = timedelta(days=2)
+    rows = (row for zone in names for row in local_day_rows(zone, calendar.start - margin, calendar.end + margin))
+    schema = {
+        "zone": "VARCHAR",
+        "utc_day": "DATE",
+        "local_day": "DATE",
+        "start_utc": "TIMESTAMP",
+        "end_utc": "TIMESTAMP",
+        "end_us": "BIGINT",
+    }
+    return relation_of(work, schema, rows)
+
+
+def calendar_instants(calendar: Calendar) -> tuple[datetime, datetime]:
+    """The naive UTC instants [first, after the last) that lie on a local day of the calendar in every zone on earth."""
+    margin = timedelta(days=1)
+    return datetime.combine(calendar.start - margin, time()), datetime.combine(calendar.end + 2 * margin, time())
+
+
+def calendar(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = iter([calendar_instants(read_calendar(work.shop.home))])
+    return relation_of(work, {"begins": "TIMESTAMP", "ends": "TIMESTAMP"}, rows)
+
+
+def next_month(day: date) -> date:
+    """The first day of the month after `day`'s."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def period_rows(home: Home) -> Iterator[tuple[str, date, datetime, datetime, date]]:
+    """(tenant_id, period, start_utc, end_utc, cutoff_day) per tenant and calendar month; the cut-off is end + grace, as a landing day."""
+    calendar = read_calendar(home)
+    for tenant in read(home, "tenants"):
+        zone, period = ZoneInfo(tenant.zone), calendar.start.replace(day=1)
+        while period <= calendar.end:
+            begins, ends = midnight(period, zone), midnight(next_month(period), zone)
+            yield tenant.tenant_id, period, begins, ends, (ends + timedelta(days=tenant.grace_days)).date()
+            period = next_month(period)
+
+
+def periods(work: "Work") -> "duckdb.DuckDBPyRelation":
+    schema = {"tenant_id": "VARCHAR", "period": "DATE", "start_utc": "TIMESTAMP", "end_utc": "TIMESTAMP", "cutoff_day": "DATE"}
+    return relation_of(work, schema, period_rows(work.shop.home))

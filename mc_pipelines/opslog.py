@@ -1,0 +1,63 @@
+"""What operations remember in the lake: the fate of each day of a range run (`ops.day_status`) and every notification (`ops.notifications`).
+
+Both are append-only tables of text, with the time of writing: they tell people what happened, and no verdict reads them.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from mc_pipelines.disk import room, writing
+from mc_pipelines.home import Home
+from mc_pipelines.lake import Lake
+
+DAYS, NOTIFICATIONS = "ops.day_status", "ops.notifications"
+REASON_LENGTH = 500
+
+
+def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
+    """Add rows of text, each with `recorded` (UTC, ISO 8601, microseconds); nothing is written for no rows."""
+    if not rows:
+        return
+    import pyarrow as pa
+    from deltalake import DeltaTable, write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    from mc_pipelines.lake import KEEP
+
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} | {"recorded": now} for row in rows])
+    uri = Lake(str(home.lake)).table_uri(table)
+    with writing(uri, DeltaError):
+        room(uri)
+        DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
+        write_deltalake(uri, data, mode="append", schema_mode="merge")  # a home from before `recorded` gains the column
+
+
+def record_days(home: Home, table: str, days: Sequence[str], status: str, run_id: str, reason: str = "") -> None:
+    """Append one row per day: `done` or `failed`, for one table."""
+    said = reason[:REASON_LENGTH]
+    append(home, DAYS, [{"day": day, "asset": table, "status": status, "run_id": run_id, "reason": said} for day in days])
+
+
+def record_done(home: Home, table: str, rebuilt: Sequence[str], asked: Collection[str], run_id: str) -> None:
+    """Days rebuilt are done, and so are days asked for that had failed before and now need nothing more. Days that never changed say nothing."""
+    mended = {day for day, asset in failed(home) if asset == table and day in asked}
+    record_days(home, table, sorted({*rebuilt} | mended), "done", run_id)
+
+
+def failed(home: Home) -> list[tuple[str, str]]:
+    """Every (day, table) whose newest status is 'failed', sorted."""
+    from mc_pipelines.engine import connect
+
+    con = connect()
+    if Lake(str(home.lake)).view(con, DAYS) is None:
+        return []
+    rows = con.sql(
+        f"SELECT day, asset FROM {DAYS} GROUP BY day, asset HAVING arg_max(status, recorded) = 'failed' ORDER BY day, asset"
+    ).fetchall()
+    return [(str(day), str(asset)) for day, asset in rows]
+
+
+def failed_days(home: Home) -> list[str]:
+    """Days of which some table's newest status is 'failed', sorted."""
+    return sorted({day for day, _ in failed(home)})

@@ -1,0 +1,114 @@
+"""Reference data as tables of the lake. What may be declared, and how it is read, stands in `reference.py`."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.reference import Meter, file_of, read, read_sources
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.runner import Work, Workshop
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """Digest of every reference file, and of tzdata's version for the calendars."""
+    from importlib.metadata import version
+
+    names = ("tenants", "meters", "explained", "conflicts", "sources", "calendar")
+    digests = [hashlib.sha256(file_of(shop.home, name).read_bytes()).hexdigest() for name in _read_by(model, names)]
+    return " ".join([*digests, version("tzdata")])
+
+
+def _read_by(model: "Model", names: Sequence[str]) -> Sequence[str]:
+    name = model.key.partition(".")[2]
+    by_table = {"local_days": ("tenants", "calendar"), "periods": ("tenants", "calendar"), "conflict_choices": ("conflicts",)}
+    return by_table.get(name, tuple(each for each in names if each == name))
+
+
+def relation_of(work: "Work", schema: Mapping[str, str], rows: Iterator[tuple[Any, ...]]) -> "duckdb.DuckDBPyRelation":
+    """Python rows as a relation; `schema` maps column to VARCHAR, DATE, TIMESTAMP, BIGINT, BOOLEAN or DECIMAL (38, 9)."""
+    import pyarrow as pa
+
+    kinds = {
+        "VARCHAR": pa.string(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+        "BIGINT": pa.int64(),
+        "BOOLEAN": pa.bool_(),
+        "DECIMAL": pa.decimal128(38, 9),
+    }
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    table = pa.table({name: pa.array(values, kinds[kind]) for (name, kind), values in zip(schema.items(), columns, strict=True)})
+    return work.con.from_arrow(table)
+
+
+def tenants(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = ((row.tenant_id, row.name, row.zone, row.currency, row.plan, row.grace_days) for row in read(work.shop.home, "tenants"))
+    schema = {
+        "tenant_id": "VARCHAR",
+        "name": "VARCHAR",
+        "zone": "VARCHAR",
+        "currency": "VARCHAR",
+        "plan": "VARCHAR",
+        "grace_days": "BIGINT",
+    }
+    return relation_of(work, schema, rows)
+
+
+def meters(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = (
+        (row.meter, row.about, row.type, row.aggregation, row.unit, row.floor, row.model_dump_json())
+        for row in read(work.shop.home, "meters")
+    )
+    schema = dict.fromkeys(("meter", "about", "type", "aggregation", "unit"), "VARCHAR") | {"floor": "DECIMAL", "declared": "VARCHAR"}
+    return relation_of(work, schema, rows)
+
+
+def meters_of(con: "duckdb.DuckDBPyConnection") -> list[Meter]:
+    """The declared meters, from the table `reference.meters` that a connection sees."""
+    return [
+        Meter.model_validate_json(declared) for (declared,) in con.sql("SELECT declared FROM reference.meters ORDER BY meter").fetchall()
+    ]
+
+
+def explained(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = (
+        (row.tenant_id, row.meter, date.fromisoformat(f"{row.period}-01"), row.reason, row.note, row.owner, row.expires)
+        for row in read(work.shop.home, "explained")
+    )
+    schema = {
+        "tenant_id": "VARCHAR",
+        "meter": "VARCHAR",
+        "period": "DATE",
+        "reason": "VARCHAR",
+        "note": "VARCHAR",
+        "owner": "VARCHAR",
+        "expires": "DATE",
+    }
+    return relation_of(work, schema, rows)
+
+
+def conflict_choices(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = ((row.tenant_id, row.source, row.id, row.choice, row.reason, row.owner) for row in read(work.shop.home, "conflicts"))
+    schema = dict.fromkeys(("tenant_id", "source", "id", "choice", "reason", "owner"), "VARCHAR")
+    return relation_of(work, schema, rows)
+
+
+def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = (
+        (name, row.about, row.owner, row.start, row.counts_repeats, row.counts_repeats_why)
+        for name, row in read_sources(work.shop.home).items()
+    )
+    schema = {
+        "source": "VARCHAR",
+        "about": "VARCHAR",
+        "owner": "VARCHAR",
+        "start": "DATE",
+        "counts_repeats": "BOOLEAN",
+        "counts_repeats_why": "VARCHAR",
+    }
+    return relation_of(work, schema, rows)
