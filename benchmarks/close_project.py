@@ -116,7 +116,7 @@ def staging_alone(root: Path, out: Path, rules: bool) -> None:
     home = Home(root)
     shop = Workshop.open(home)
     for model in shop.catalog.ordered():
-        if model.key == "reference.tenants":
+        if model.deliverable == "reference":
             materialise(shop, model)
 
     def stage() -> Outcome:

@@ -235,3 +235,18 @@ def test_killed_at_a_commit_point_a_re_run_gives_the_same_results(point: str, cl
     for file in sorted((closed[1].bundle / "data").rglob("*")):
         if file.is_file():
             assert (again.bundle / "data" / file.relative_to(closed[1].bundle / "data")).read_bytes() == file.read_bytes()
+
+
+def test_rows_that_no_meter_counts_are_a_warning_with_their_names(tmp_path: Path) -> None:
+    home = lay(tmp_path)
+    day = date(2026, 4, 10)
+    land(home, "usage_events", day, "other.ndjson", [event(8000 + each, day, type="usage.nobody_counts", data={"value": 9}) for each in range(4)])
+    land(home, "gateway_log", day, "other.ndjson", [seen(8000, day) | {"meter": "undeclared"}])
+    done = plain(home)
+    assert done.verdict == "passed"  # a warning fails no close
+    (result,) = (result for result in done.results if result.gate == "metering_unmetered")
+    assert result.status == "failed"
+    assert [(row["source"], row["unmetered"], row["names"]) for row in result.offending] == [
+        ("gateway_log", 1, "undeclared"),
+        ("usage_events", 4, "usage.nobody_counts"),
+    ]
