@@ -23,7 +23,7 @@ from mc_pipelines.starter import write_home
 CALENDAR = "start: 2025-01-01\nend: 2026-12-31\n"
 
 
-def empty(shop: Workshop, model: Model, windows: Sequence[str] = ()) -> Outcome:
+def empty(shop: Workshop, model: Model, windows: Sequence[str] = (), finished: object = None) -> Outcome:
     """A model that does nothing."""
     return Outcome(model.key, (), 0, None)
 
@@ -31,12 +31,12 @@ def empty(shop: Workshop, model: Model, windows: Sequence[str] = ()) -> Outcome:
 @contextmanager
 def nothing_computed(shop: Workshop) -> Iterator[None]:
     """Leave the definitions as they are and take out what a step does; one shop is opened for all."""
-    from mc_pipelines import automation, definitions
+    from mc_pipelines import definitions, display, opslog
 
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(definitions, "materialise", empty))
-        stack.enter_context(mock.patch.object(definitions, "result_metadata", return_value={}))
-        stack.enter_context(mock.patch.object(automation, "record_days"))
+        stack.enter_context(mock.patch.object(display, "result", return_value={}))
+        stack.enter_context(mock.patch.object(opslog, "record_done"))
         stack.enter_context(mock.patch.object(Workshop, "open", return_value=shop))
         yield
 
@@ -75,7 +75,7 @@ def main(root: Path, out: Path, count: int) -> None:
     home = Home(root)
     windows = days("2025-01-01", "2025-12-31")[:count]
     opening, shop = inside(lambda: Workshop.open(home))
-    models = [model for model in shop.catalog.ordered() if model.header.every != "month"]
+    models = [model for model in shop.catalog.ordered() if model.header.every != "month" and not model.header.view]
     bare, _ = inside(lambda: [empty(shop, model, windows) for model in models])
     with nothing_computed(shop):
         costs = execute(home, windows)
