@@ -240,7 +240,13 @@ def test_killed_at_a_commit_point_a_re_run_gives_the_same_results(point: str, cl
 def test_rows_that_no_meter_counts_are_a_warning_with_their_names(tmp_path: Path) -> None:
     home = lay(tmp_path)
     day = date(2026, 4, 10)
-    land(home, "usage_events", day, "other.ndjson", [event(8000 + each, day, type="usage.nobody_counts", data={"value": 9}) for each in range(4)])
+    land(
+        home,
+        "usage_events",
+        day,
+        "other.ndjson",
+        [event(8000 + each, day, type="usage.nobody_counts", data={"value": 9}) for each in range(4)],
+    )
     land(home, "gateway_log", day, "other.ndjson", [seen(8000, day) | {"meter": "undeclared"}])
     done = plain(home)
     assert done.verdict == "passed"  # a warning fails no close
