@@ -215,8 +215,8 @@ def test_a_slow_staging_that_saw_fewer_files_gives_way(made: bool, tmp_path: Pat
     judged: list[int] = []
     unhindered = staging.stage
 
-    def stage(con: Any, contract: Any, files: Any, run_id: str = "") -> staging.Staged:
-        result = unhindered(con, contract, files, run_id)
+    def stage(con: Any, contract: Any, files: Any, run_id: str = "", unread: Any = ()) -> staging.Staged:
+        result = unhindered(con, contract, files, run_id, unread)
         if run_id == "slow":
             judged.append(len(files))
             if len(judged) == 1:
