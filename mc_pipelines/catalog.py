@@ -103,6 +103,11 @@ class Model:
         """The Python function that computes the table."""
         return getattr(import_module(self._module), (self.header.compute or "").rpartition(".")[2])
 
+    @property
+    def touched(self) -> str | None:
+        """The table that says what touched a window, where a scope asks for it: `touched`, of the same deliverable."""
+        return f"{self.deliverable}.touched" if "touched" in self.header.scope.values() else None
+
     def scope_of(self, name: str, dep: "Model") -> Scope:
         """How this table's windows depend on those of the table `name`, which `dep` writes."""
         if name in self.header.scope:
@@ -124,7 +129,10 @@ class Catalog:
         from graphlib import CycleError, TopologicalSorter
 
         written_by = {also: key for key, model in self.models.items() for also in model.header.also}
-        graph = {key: {written_by.get(dep, dep) for dep in model.deps} for key, model in sorted(self.models.items())}
+        graph = {
+            key: {written_by.get(dep, dep) for dep in (*model.deps, *filter(None, [model.touched]))}
+            for key, model in sorted(self.models.items())
+        }
         try:
             return tuple(self.models[key] for key in TopologicalSorter(graph).static_order() if key in self.models)
         except CycleError as error:
@@ -142,14 +150,19 @@ class Catalog:
         return tuple(found.values())
 
     def inputs(self, model: Model) -> dict[str, Scope]:
-        """The stored tables that a model reads, directly or through views, each with the widest scope of its reads."""
+        """The stored tables that a model reads, directly or through views, each with the widest scope of its reads.
+
+        A whole table behind a view counts in full, unless `touched` reads it too: then its digests say which windows a change meets.
+        """
+        told = self.inputs(self.owner_of(model.touched)) if model.touched else {}
         found: dict[str, Scope] = {}
         for dep in model.deps:
             upstream = self.owner_of(dep)
             scope = model.scope_of(dep, upstream)
             reads = dict.fromkeys(self.inputs(upstream), scope) if upstream.header.view else {dep: scope}
             for table, asked in reads.items():
-                asked = "all" if self.owner_of(table).header.every == "once" else asked
+                if self.owner_of(table).header.every == "once" and not (asked == "touched" and table in told):
+                    asked = "all"
                 found[table] = max(found.get(table, asked), asked, key=WIDTH.index)
         return dict(sorted(found.items()))
 

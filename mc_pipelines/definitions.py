@@ -51,7 +51,7 @@ def spec(catalog: Catalog, model: Model, table: str, partitions: dg.PartitionsDe
     """The asset of one table: description, owner, kinds, code and upstream, all from the declaration."""
     own = table == model.key
     # Behind a view stand the tables that it reads: they must be built first, and Dagster orders by direct upstream alone.
-    upstream = [key(dep) for dep in sorted({*model.deps, *catalog.inputs(model)})]
+    upstream = [key(dep) for dep in sorted({*model.deps, *catalog.inputs(model), *filter(None, [model.touched])})]
     if model.deliverable == "staging":
         upstream.append(dg.AssetKey(["files", model.key.partition(".")[2]]))
     return dg.AssetSpec(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import reference, reference_tables
 from mc_pipelines.errors import MissionError
+from mc_pipelines.staging import digest
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +21,7 @@ VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generat
 LISTS, TEXTS = frozenset({"blocks"}), frozenset({"path", "status", "blocks"})
 CARRIED = (
     "landing_day, tenant_id, source, id, kind, "
-    "CASE WHEN kind <> 'usage' THEN md5(concat(tenant_id, chr(31), amends_source, chr(31), amends_id)) END AS target_key, "
+    f"CASE WHEN kind <> 'usage' THEN {digest('tenant_id', 'amends_source', 'amends_id')} END AS target_key, "
     "occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
 )
 

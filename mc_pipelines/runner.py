@@ -7,7 +7,7 @@ recipe, or none, the window is rebuilt. Orchestration (Dagster, the command line
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ class _Attempt:
         con = connect()
         scopes = self.shop.catalog.inputs(self.model)
         pins = {dep: self.shop.lake.windows(dep) for dep in scopes}
-        touched = {dep: _touch_digests(self.shop, dep) for dep, scope in scopes.items() if scope == "touched"}
+        touched = _touch_digests(self.shop, self.model)
         recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in self.windows}
         written = self.shop.lake.windows(self.model.key)
         self.stale = [window for window in self.windows if window not in written or written[window].recipe != recipes[window]]
@@ -172,17 +172,18 @@ def _used(model: Model, work: Work) -> dict[str, str]:
     return {name: value for name, value in work.params.items() if name in model.params}
 
 
-def recipe(
-    shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping[str, Written]], touched: Mapping[str, Mapping[str, str]]
-) -> str:
-    """sha256 hex of what one window is made of: the table's own recipe, its outside inputs, the recipes of its input windows."""
+def recipe(shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping[str, Written]], touched: Mapping[str, str]) -> str:
+    """sha256 hex of what one window is made of: the table's own recipe, its outside inputs, the recipes of its input windows.
+
+    `touched` maps a window to the digest of what touched it, which stands for every input of that scope.
+    """
     parts = [model.recipe, window, *(view.recipe for view in shop.catalog.views(model))]
     if (fingerprint := _offered(model, "fingerprint")) is not None:
         parts.append(fingerprint(shop, model, window))
+    if model.touched:
+        parts.append(f"{model.touched}:{touched.get(window, '')}")
     for dep, scope in shop.catalog.inputs(model).items():
-        if scope == "touched":
-            parts.append(f"{dep}:{touched[dep].get(window, '')}")
-        else:
+        if scope != "touched":
             parts += [f"{dep}:{key}:{pins[dep][key].recipe}" for key in sorted(pins[dep]) if _relevant(scope, key, window, model)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -200,7 +201,9 @@ def _pruning(scope: Scope, model: Model, upstream: Model, dep: str, windows: Seq
     if column is None or scope == "all":
         return None
     if scope == "touched":
-        return f"local_day >= '{windows[0]}' and local_day <= '{windows[-1]}'" if dep.endswith(".usage_events") else None
+        # Local days begin 14 hours before UTC's at the earliest, and end 12 hours after.
+        begins, ends = datetime.fromisoformat(windows[0]) - timedelta(hours=14), datetime.fromisoformat(windows[-1]) + timedelta(hours=36)
+        return f"occurred_at >= '{begins}' and occurred_at < '{ends}'" if dep == "staging.usage_events" else None
     through = f"{column} <= '{windows[-1] if upstream.header.every == model.header.every else _month_end(windows[-1])}'"
     return through if scope == "through" else f"{column} >= '{windows[0]}' and {through}"
 
@@ -210,24 +213,22 @@ def _month_end(window: str) -> str:
     return ((first + timedelta(days=32)).replace(day=1) - timedelta(days=1)).isoformat()
 
 
-def _touch_digests(shop: Workshop, dep: str) -> dict[str, str]:
-    """Digest of everything that touched each local day, from the `touched` table beside `dep`."""
+def _touch_digests(shop: Workshop, model: Model) -> dict[str, str]:
+    """Digest of everything that touched each local day, for a model whose inputs touch its windows."""
     con = connect()
-    table = f"{dep.split('.')[0]}.touched"
-    if shop.lake.view(con, table) is None:
+    if model.touched is None or shop.lake.view(con, model.touched) is None:
         return {}
     rows = con.sql(
         "SELECT CAST(local_day AS VARCHAR), md5(string_agg(CAST(landing_day AS VARCHAR) || digest, ',' ORDER BY landing_day, digest)) "
-        f"FROM {table} GROUP BY local_day"
+        f"FROM {model.touched} GROUP BY local_day"
     ).fetchall()
     return dict(rows)
 
 
 def _touched_windows(shop: Workshop, model: Model) -> Iterator[str]:
-    for dep, scope in model.header.scope.items():
-        if scope == "touched":
-            yield from _touch_digests(shop, dep)
-            yield from shop.lake.windows(model.key)  # a day that nothing touches any more (a changed zone) must be emptied
+    if model.touched is not None:
+        yield from _touch_digests(shop, model)
+        yield from shop.lake.windows(model.key)  # a day that nothing touches any more (a changed zone) must be emptied
 
 
 def _rows(shop: Workshop, model: Model, windows: Sequence[str]) -> dict[str, int]:

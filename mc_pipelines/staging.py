@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 
 DEFAULTS = {"usage_events": {"kind": "usage"}}
 """What a field that is absent says."""
-IDENTITY = {
-    "usage_events": (
-        "md5(concat(tenant_id, chr(31), source, chr(31), id)) AS event_key, md5(concat(source, chr(31), id)) AS id_key, "
-        "md5(CAST(to_json([type, CAST(occurred_at AS VARCHAR), kind, amends_source, amends_id, CAST(bytes AS VARCHAR), path, status, "
-        "CAST(context_tokens AS VARCHAR), CAST(generated_tokens AS VARCHAR), blocks, CAST(value AS VARCHAR), extras]) AS VARCHAR)) AS payload_digest"
-    ),
-}
+
+
+def digest(*texts: str) -> str:
+    """SQL: 126 bits of the md5 of some texts, as DECIMAL(38, 0): 16 bytes that join, sort and add up as a number does."""
+    return f"CAST(md5_number(concat({', chr(31), '.join(texts)})) >> 2 AS DECIMAL(38, 0))"
+
+
+EVENT_KEY = digest("tenant_id", "source", "id")
+PAYLOAD = (
+    "type, CAST(occurred_at AS VARCHAR), kind, amends_source, amends_id, CAST(bytes AS VARCHAR), path, status, "
+    "CAST(context_tokens AS VARCHAR), CAST(generated_tokens AS VARCHAR), blocks, CAST(value AS VARCHAR), extras"
+)
+COPIES = f"""
+    CREATE OR REPLACE TEMP TABLE copies AS
+    WITH repeated AS (SELECT landing_day, event_key FROM judged WHERE NOT bad GROUP BY landing_day, event_key HAVING count(*) > 1)
+    SELECT rowid AS row, row_number() OVER (
+        PARTITION BY landing_day, event_key ORDER BY ingested_at, {digest(f"CAST(to_json([{PAYLOAD}]) AS VARCHAR)")}, replay_of NULLS FIRST) AS copy
+    FROM judged SEMI JOIN repeated USING (landing_day, event_key)"""
+"""Few events come more than once in a day: only those are put in order, by ingest time, then by what they say."""
 UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"}
 
 
@@ -49,7 +61,7 @@ CROSS_RULES = {
 }
 ORDER = {
     "tenants": "tenant_id",
-    "usage_events": "landing_day, occurred_at, event_key, payload_digest, ingested_at",
+    "usage_events": "landing_day, occurred_at, event_key, copy",
     "gateway_log": "landing_day, tenant_id, meter, hour, id, item, quantity, occurred_at",
 }
 
@@ -82,17 +94,21 @@ def stage(
     reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
     converted = ", ".join(f"{field.typed} AS {field.value}" for field in contract.fields)
     typed = ", ".join(f'CASE WHEN NOT bad THEN {_typed(contract, field)} END AS "{field.name}"' for field in contract.fields)
+    identity = f", CASE WHEN NOT bad THEN {EVENT_KEY} END AS event_key" if contract.source == "usage_events" else ""
     # One pass: a row is read, judged and typed; only a bad one keeps its texts and learns its reasons.
     query = f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH texts AS ({select(con, contract, files)}),
         converted AS (SELECT *, {converted} FROM texts),
-        marked AS (SELECT *, {bad} AS bad FROM converted)
-        SELECT landing_day, file, replay_of, position, bad, extras, {typed},
-               CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
-               CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
-               {_refused_texts(contract)}
-        FROM marked"""
+        marked AS (SELECT *, {bad} AS bad FROM converted),
+        typed AS (
+            SELECT landing_day, file, replay_of, position, bad, extras, {typed},
+                   CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
+                   CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
+                   {_refused_texts(contract)}
+            FROM marked
+        )
+        SELECT *{identity} FROM typed"""
     try:
         con.execute(query)
     except duckdb.Error as error:
@@ -141,11 +157,13 @@ def _typed(contract: Contract, field: Field) -> str:
 
 def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.DuckDBPyRelation":
     columns = ", ".join(f'"{field.name}"' for field in contract.fields)
-    moment = ", epoch_us(occurred_at) AS occurred_us" if contract.source in IDENTITY else ""
-    identity = f", {IDENTITY[contract.source]}" if contract.source in IDENTITY else ""
+    if contract.source != "usage_events":
+        return con.sql(f"SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}")
+    con.execute(COPIES)
     return con.sql(f"""
-        SELECT landing_day, {columns}, extras, replay_of{moment}{identity}
-        FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
+        SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy
+        FROM judged LEFT JOIN copies ON copies.row = judged.rowid
+        WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
 
 
 def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, run_id: str) -> "duckdb.DuckDBPyRelation":

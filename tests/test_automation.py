@@ -265,7 +265,7 @@ def test_a_range_run_shows_the_fate_of_each_day(three: tuple[Home, list[str]]) -
 
 def test_every_described_column_is_in_the_table(three: tuple[Home, list[str]]) -> None:
     home, _ = three
-    for table in ("metering.usage_daily", "metering.usage_events"):
+    for table in ("metering.usage_daily", "metering.touched"):
         schema = materialisations(home, table)["2026-04-01"]["dagster/column_schema"].value
         assert [column.type for column in schema.columns if column.name == "tenant_id"] == ["string"]
         described = [column.name for column in schema.columns if column.description]
@@ -328,7 +328,7 @@ def test_a_failed_reference_table_fails_every_day_of_the_run(tmp_path: Path) -> 
 def table_rows(home: Home) -> dict[str, list[tuple[Any, ...]]]:
     con, lake = connect(), Lake(str(home.lake))
     found = {}
-    for table in ("staging.usage_events", "staging.gateway_log", "metering.usage_events", "metering.usage_daily"):
+    for table in ("staging.usage_events", "staging.gateway_log", "metering.touched", "metering.usage_daily"):
         assert lake.view(con, table) is not None
         found[table] = con.sql(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
     return found

@@ -131,7 +131,7 @@ def killed(run: Any, home: Home, target: int, pause: float) -> bool:
 def whole(home: Home, wanted: dict[str, list[tuple[Any, ...]]]) -> None:
     """What readers see of the killed home: each landing day as it will be at the end, or not at all."""
     con, lake = connect(), Lake(str(home.lake))
-    for table in ("staging.usage_events", "metering.usage_events"):
+    for table in ("staging.usage_events", "metering.touched"):
         if lake.view(con, table) is not None:
             at = con.sql(f"FROM {table} LIMIT 0").columns.index("landing_day")
             found = con.sql(f"FROM {table} ORDER BY ALL").fetchall()

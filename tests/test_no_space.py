@@ -119,14 +119,14 @@ def test_a_home_without_room_ends_clearly_keeps_the_last_good_state_and_goes_on_
     done = mission(home, "run", "2026-04-01..2026-04-10")
     assert done.returncode == 0, done.stderr
     before = standing(home)
-    assert len(before["metering.usage_events"][1]) == 100
+    assert len(before["staging.usage_events"][1]) == 100
     for hinder, remedy in HINDERED:
         with hinder(disk):
             refused(mission(home, "run", "2026-04-01..2026-05-03"), home, remedy)
             assert standing(home) == before
     with full(disk):
         refused(mission(home, "close", MONTH), home, "the disk is full")
-        asked = mission(home, "sql", "SELECT count(*) AS n FROM metering.usage_events")
+        asked = mission(home, "sql", "SELECT count(*) AS n FROM staging.usage_events")
         assert asked.returncode == 0, asked.stderr
         assert "100" in asked.stdout
     assert standing(home) == before
@@ -164,7 +164,7 @@ def test_a_lake_without_room_fails_the_run_in_words(disk: Path, tmp_path: Path, 
     assert [problem for problem in ran.problems if remedy in problem and "/quarantine/" in problem], ran.problems
     assert standing(home) == before
     assert run_job(home, "daily", days("2026-04-03")).ok
-    assert len(standing(home)["metering.usage_events"][1]) == 30
+    assert len(standing(home)["staging.usage_events"][1]) == 30
 
 
 @pytest.mark.parametrize(("hinder", "remedy"), HINDERED)

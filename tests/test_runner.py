@@ -90,7 +90,7 @@ def test_a_late_arrival_makes_exactly_the_local_days_stale_that_it_touches(bench
     bench.build(DAYS, [])
     bench.land([event("late", "2026-04-01T22:30:00", "2026-04-04"), event("now", "2026-04-04T10:00:00")])  # 00:30 of the 2nd in Berlin
     done = bench.build(["2026-04-04"], [])
-    assert done["metering.usage_events"].rebuilt == ("2026-04-04",)
+    assert done["metering.seen_before"].rebuilt == ("2026-04-04",)
     assert done["metering.usage_daily"].rebuilt == ("2026-04-02", "2026-04-04")
     bench.land([event("undo", "2026-04-05T10:00:00", kind="void", amends="c")])
     assert bench.build(["2026-04-05"], [])["metering.usage_daily"].rebuilt == ("2026-04-03", "2026-04-05")
@@ -127,6 +127,16 @@ def test_a_changed_zone_moves_usage_and_empties_the_day_it_left(bench: Bench) ->
     assert bench.rows(level, "metering.usage_daily") == [(2 * 14 * 3_600_000_000,)]
 
 
+def test_a_new_tenant_makes_no_day_stale_that_it_does_not_touch(bench: Bench) -> None:
+    land_all(bench)
+    bench.build(DAYS, [])
+    tenants = (bench.home.reference / "tenants.yaml").read_text(encoding="utf-8")
+    bench.declare("tenants", tenants + "  - {tenant_id: newcomer, name: New, zone: Asia/Tokyo, currency: JPY, plan: p, grace_days: 1}\n")
+    done = bench.build(DAYS, [])
+    assert done["reference.tenants"].rebuilt == ("all",)
+    assert done["metering.usage_daily"].rebuilt == ()
+
+
 def test_a_changed_meter_rebuilds_what_it_counts(bench: Bench) -> None:
     land_all(bench)
     bench.build(DAYS)
@@ -137,8 +147,8 @@ def test_a_changed_meter_rebuilds_what_it_counts(bench: Bench) -> None:
 
 def test_outcomes_count_rows_by_window(bench: Bench) -> None:
     land_all(bench)
-    done = bench.build(DAYS, [])["metering.usage_events"]
-    assert (done.rows, dict(done.by_window)) == (8, {"2026-04-01": 3, "2026-04-02": 2, "2026-04-03": 3})  # nine rows, one a copy
+    done = bench.build(DAYS, [])["metering.seen_before"]
+    assert (done.rows, dict(done.by_window)) == (1, {"2026-04-01": 0, "2026-04-02": 1, "2026-04-03": 0})  # one copy among nine rows
 
 
 def test_an_input_that_does_not_exist_yet_is_named_with_what_to_run(bench: Bench) -> None:

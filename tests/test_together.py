@@ -62,9 +62,9 @@ def wrong(lake: Lake) -> list[str]:
     """What a reader finds wrong now: a window that is there with other rows than its own."""
     found = []
     con = connect()
-    if lake.view(con, "metering.usage_events") is not None:
+    if lake.view(con, "staging.usage_events") is not None:
         for day, rows, keys in con.sql(
-            "SELECT CAST(landing_day AS VARCHAR), count(*), count(DISTINCT event_key) FROM metering.usage_events GROUP BY 1"
+            "SELECT CAST(landing_day AS VARCHAR), count(*), count(DISTINCT event_key) FROM staging.usage_events GROUP BY 1"
         ).fetchall():
             whole = PER_DAY + (LATE if day != DAYS[0] else 0)
             found += [f"usage_events {day}: {rows} rows, {keys} events"] if (rows, keys) != (whole, whole) else []
@@ -116,7 +116,7 @@ def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     home = lay(tmp_path_factory.mktemp("one-by-one"))
     run(Workshop.open(home), DAYS)
     found = tables(home)
-    counted = Counter(str(row[0]) for row in found["metering.usage_events"])
+    counted = Counter(str(row[0]) for row in found["staging.usage_events"])
     assert dict(counted) == {day: PER_DAY + (LATE if day != DAYS[0] else 0) for day in DAYS}
     assert wrong(Lake(str(home.lake))) == []
     return found
@@ -160,7 +160,7 @@ def test_four_processes_fill_an_empty_lake_at_the_same_moment(workers: Any, tmp_
     for process in writers:
         process.join()
     found = tables(home)
-    assert len(found["metering.usage_events"]) == PER_DAY
+    assert len(found["staging.usage_events"]) == PER_DAY
     alone = lay(tmp_path / "alone")
     run(Workshop.open(alone), DAYS[:1])
     assert_equal(found, tables(alone))
@@ -198,7 +198,7 @@ def test_a_slow_run_on_older_inputs_gives_way_to_a_newer_one(one_by_one: Rows, t
     lake = Lake(str(home.lake))
     assert {commit.get("run_id") for commit in (lake.open(model.key) or pytest.fail("no table")).history(1)} == {"newer"}
     newest = lake.windows(model.key)
-    assert {each.inputs["metering.usage_events"] for each in newest.values()} == {lake.version("metering.usage_events")}
+    assert {each.inputs["staging.usage_events"] for each in newest.values()} == {lake.version("staging.usage_events")}
     daily = tables(home)["metering.usage_daily"]
     assert len(daily) == len(one_by_one["metering.usage_daily"])
     assert sum(PER_DAY + 1 in row for row in daily) == 1  # the first day, with the one event that landed late in its file

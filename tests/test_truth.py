@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from conftest import bind
 
 from mc_pipelines.engine import connect
 from mc_pipelines.home import Home
@@ -41,7 +42,7 @@ def closed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def rows(shop: Workshop, query: str, *tables: str) -> list[tuple[Any, ...]]:
     con = connect()
     for table in tables:
-        assert shop.lake.view(con, table) is not None, table
+        bind(shop, con, table)
     return con.sql(query).fetchall()
 
 

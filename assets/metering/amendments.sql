@@ -7,7 +7,7 @@ FROM metering.readings
 WHERE kind <> 'usage'
   AND landing_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
 UNION ALL
-SELECT DISTINCT settled.landing_day, settled.tenant_id, md5(concat('settled', chr(31), settled.event_key)) AS event_key, settled.event_key AS target_key,
+SELECT DISTINCT settled.landing_day, settled.tenant_id, -settled.event_key AS event_key, settled.event_key AS target_key,
        'void' AS kind, settled.ingested_at, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity, settled.id
 FROM metering.readings AS settled
 JOIN reference.conflict_choices AS choices

@@ -15,29 +15,30 @@
 --   reason: Why it was settled so.
 --   owner: Who settled it.
 WITH sent_again AS (
-    -- Few ids come more than once; only those are looked at closely.
-    SELECT id_key
+    -- Few ids come more than once; only those, and what shares a hash with another, are looked at closely.
+    SELECT hash(source, id) AS id_hash
     FROM staging.usage_events
-    GROUP BY id_key
+    GROUP BY id_hash
     HAVING count(*) > 1
 ),
 candidates AS (
-    SELECT event_key, id_key, tenant_id, source, id, occurred_at, payload_digest
+    SELECT event_key, tenant_id, source, id, occurred_at,
+           (type, occurred_at, kind, amends_source, amends_id, bytes, path, status, context_tokens, generated_tokens, blocks, value, extras) AS payload
     FROM staging.usage_events
-    WHERE id_key IN (SELECT id_key FROM sent_again)
+    WHERE hash(source, id) IN (SELECT id_hash FROM sent_again)
 ),
 repeated AS (
     SELECT event_key, min(tenant_id) AS tenant_id, min(source) AS source, min(id) AS id,
-           min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT payload_digest) AS versions
+           min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT payload) AS versions
     FROM candidates
     GROUP BY event_key
-    HAVING count(DISTINCT payload_digest) > 1
+    HAVING count(DISTINCT payload) > 1
 ),
 shared AS (
-    SELECT id_key, min(tenant_id) AS tenant_id, list(DISTINCT tenant_id) AS claimants, min(source) AS source, min(id) AS id,
+    SELECT min(tenant_id) AS tenant_id, list(DISTINCT tenant_id) AS claimants, source, id,
            min(occurred_at) AS occurred_at, count(*) AS copies, count(DISTINCT tenant_id) AS versions
     FROM candidates
-    GROUP BY id_key
+    GROUP BY source, id
     HAVING count(DISTINCT tenant_id) > 1
 ),
 found AS (
