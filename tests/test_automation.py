@@ -265,7 +265,7 @@ def test_a_range_run_shows_the_fate_of_each_day(three: tuple[Home, list[str]]) -
 
 def test_every_described_column_is_in_the_table(three: tuple[Home, list[str]]) -> None:
     home, _ = three
-    for table in ("metering.usage_daily", "metering.touched"):
+    for table in ("metering.usage_daily", "metering.amendments"):
         schema = materialisations(home, table)["2026-04-01"]["dagster/column_schema"].value
         assert [column.type for column in schema.columns if column.name == "tenant_id"] == ["string"]
         described = [column.name for column in schema.columns if column.description]
