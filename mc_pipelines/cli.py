@@ -1,6 +1,6 @@
 """The `mission` command and its everyday part: demo, run, close, gates. Each command imports what it needs when it runs.
 
-What looks at evidence is cli_evidence.py, what prepares or looks into a home cli_home.py.
+What looks at evidence is cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
 
 Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_evidence, cli_home
+from mc_pipelines import cli_evidence, cli_home, cli_rating
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -270,5 +270,5 @@ def _last_closed(home: Home) -> str:
     return months[-1]
 
 
-for _command in (*cli_evidence.COMMANDS, *cli_home.COMMANDS):
+for _command in (*cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
     main.add_command(_command)

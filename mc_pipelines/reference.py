@@ -115,7 +115,7 @@ KINDS: dict[str, tuple[type[Declared], str]] = {
 
 
 # The C parser reads what SafeLoader reads, ten times as fast; it is there wherever PyYAML's wheel is.
-class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever of the two there is
+class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever of the two there is
     """Refuses a key that stands twice, of which YAML's own loader takes the last in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -130,7 +130,7 @@ class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Strict)
+        return yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
     except FileNotFoundError as error:
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -140,7 +140,7 @@ def _load(path: Path) -> Any:
 
 def _line(path: Path, where: Sequence[int | str]) -> int:
     """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), _Strict), 1
+    node, line = yaml.compose(path.read_text(encoding="utf-8"), StrictLoader), 1
     for step in where:
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]

@@ -1,0 +1,105 @@
+"""Commands of `mission` for whoever writes a price book: rate. Each imports what it needs when it runs."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mc_pipelines.errors import MissionError
+
+if TYPE_CHECKING:
+    from mc_pipelines.rating.book import Book
+    from mc_pipelines.rating.lines import Line, Segment, Usage
+    from mc_pipelines.rating.plans import AnyCharge
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+@click.command()
+@click.option("--price", "file", type=click.Path(path_type=Path), required=True, help="The price book's file.")
+@click.option("--plan", help="A plan of it (default: the only one).")
+@click.option("--charge", help="A charge of the plan (default: the only one).")
+@click.option("--quantity", "quantities", multiple=True, metavar="N", help="The quantity; for a matrix VALUE/VALUE=N, repeated.")
+@click.option("--event", "events", multiple=True, metavar="V", help="The value of an event, for a percentage charge; repeated, in order.")
+@click.option("--days", default="1/1", show_default=True, metavar="D/OF", help="Days of a part period out of the period's.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
+def rate(
+    file: Path, plan: str | None, charge: str | None, quantities: tuple[str, ...], events: tuple[str, ...], days: str, as_json: bool
+) -> None:
+    """Show the lines of a charge for a quantity or for events. Example: mission rate --price book.yaml --charge api --quantity 1500"""
+    from mc_pipelines.rating.book import read_book
+    from mc_pipelines.rating.display import line_json
+    from mc_pipelines.rating.invoice import rate as rate_charge
+
+    book = read_book(file)
+    plan = plan or _only("plan", list(book.plans), file)
+    if plan not in book.plans:
+        raise MissionError(f"{file}: it has no plan {plan!r}. Name one of {', '.join(book.plans)}.")
+    by_id = {each.id: each for each in book.plans[plan].charges}
+    charge = charge or _only("charge", list(by_id), file)
+    if charge not in by_id:
+        raise MissionError(f"{file}: plan {plan} has no charge {charge!r}. Name one of {', '.join(by_id)}.")
+    lines = rate_charge(book, plan, charge, _usage(by_id[charge], quantities, events), _part(days))
+    if as_json:
+        click.echo(json.dumps([line_json(line) for line in lines], ensure_ascii=False))
+    else:
+        _print(book, plan, charge, lines)
+
+
+def _only(what: str, names: list[str], file: Path) -> str:
+    if len(names) > 1:
+        raise MissionError(f"{file}: there are {len(names)} {what}s. Name one with --{what}: {', '.join(names)}.")
+    return names[0]
+
+
+def _usage(charge: "AnyCharge", quantities: tuple[str, ...], events: tuple[str, ...]) -> "Usage":
+    """What the options say, in the form that the charge's model takes. MissionError for the wrong one."""
+    from mc_pipelines.rating.lines import Event
+    from mc_pipelines.rating.plans import Flat, Matrix, Percentage
+
+    wanted, others = ("--event", quantities) if isinstance(charge, Percentage) else ("--quantity", events)
+    if others or (isinstance(charge, Flat) and quantities):
+        takes = "no usage" if isinstance(charge, Flat) else f"{wanted}, for example {wanted} 12.50"
+        raise MissionError(f"charge {charge.id} is {charge.model}: it takes {takes}.")
+    if isinstance(charge, Flat):
+        return None
+    if isinstance(charge, Percentage):
+        return [Event((f"{place:09}",), _number("--event", text)) for place, text in enumerate(events)]
+    if isinstance(charge, Matrix):
+        pairs = [text.rpartition("=") for text in quantities]
+        return {tuple(values.split("/")): _number("--quantity", number) for values, _, number in pairs}
+    if len(quantities) != 1:
+        raise MissionError(f"charge {charge.id} takes one quantity, for example --quantity 1500; {len(quantities)} given.")
+    return _number("--quantity", quantities[0])
+
+
+def _number(option: str, text: str) -> Decimal:
+    if not NUMBER.fullmatch(text):
+        raise MissionError(f"{option} {text}: no plain decimal. Write digits with a point, for example 1500 or 12.50.")
+    return Decimal(text)
+
+
+def _part(days: str) -> "Segment":
+    from mc_pipelines.rating.lines import Segment
+
+    part, _, whole = days.partition("/")
+    if not (part.isdecimal() and whole.isdecimal() and 0 < int(part) <= int(whole)):
+        raise MissionError(f"--days {days}: write days of the part and of the period, for example 10/31.")
+    return Segment(None, None, int(part), int(whole))
+
+
+def _print(book: "Book", plan: str, charge: str, lines: "tuple[Line, ...]") -> None:
+    from mc_pipelines.rating.display import number_text, table, total_of
+
+    click.echo(f"{charge} of plan {plan}, {book.price_book} {book.version}")
+    for row in table(lines):
+        click.echo(row)
+    if used := sum((line.allowance_used for line in lines), Decimal(0)):
+        click.echo(f"allowance used {number_text(used)}")
+    click.echo(f"net {total_of(lines)} {book.currency}")
+
+
+COMMANDS = (rate,)

@@ -1,0 +1,158 @@
+"""What shows only when price books, meters, tenants and subscriptions are read together. One line a problem, with file and line.
+
+What is wrong within one file is said where it is read (`book.py`, `subscriptions.py`).
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mc_pipelines import reference
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+from mc_pipelines.rating.book import Book, read_books
+from mc_pipelines.rating.declared import Where, line_of
+from mc_pipelines.rating.plans import Matrix, Metered, Percentage
+from mc_pipelines.rating.segments import in_force
+from mc_pipelines.rating.subscriptions import Credit, Subscription, held, instant_of, read_credits, read_subscriptions
+from mc_pipelines.reference import Meter, Tenant
+
+Books = Mapping[Path, Book]
+
+
+def problems(home: Home) -> list[str]:
+    """All problems of a home's price books, subscriptions and credits, each naming file, line, value and remedy; empty when there are none.
+
+    A home without price books, subscriptions and credits has none. MissionError where meters or tenants cannot be read.
+    """
+    try:
+        books, subscriptions, prepaid = read_books(home), read_subscriptions(home), read_credits(home)
+    except MissionError as error:
+        return str(error).splitlines()
+    if not (books or subscriptions or prepaid):
+        return []
+    meters = {meter.meter: meter for meter in reference.read(home, "meters")}
+    tenants = {tenant.tenant_id: tenant for tenant in reference.read(home, "tenants")}
+    found = [line for path, book in books.items() for line in _of_book(path, book, meters)]
+    found += _versions(books)
+    return [
+        *found,
+        *_subscribed(home, tenants, subscriptions, books),
+        *_plans(home, tenants, subscriptions, books),
+        *_credits(home, tenants, prepaid),
+    ]
+
+
+def _of_book(path: Path, book: Book, meters: Mapping[str, Meter]) -> Iterator[str]:
+    for name, plan in book.plans.items():
+        for place, charge in enumerate(plan.charges):
+            if isinstance(charge, Metered):
+                yield from _of_charge(path, ("plans", name, "charges", place), charge, meters)
+
+
+def _of_charge(path: Path, at: Where, charge: Metered, meters: Mapping[str, Meter]) -> Iterator[str]:
+    meter = meters.get(charge.meter)
+    if meter is None:
+        line = line_of(path, (*at, "meter"))
+        yield f"{path}:{line}: charge {charge.id}: meter {charge.meter!r} is not in meters.yaml. It has {', '.join(meters)}."
+        return
+    named = [(dimension, "filter") for dimension in charge.filter]
+    if isinstance(charge, Matrix):
+        named += [(dimension, "dimensions") for dimension in charge.dimensions]
+    for dimension, key in named:
+        if dimension not in meter.dimensions:
+            line = line_of(path, (*at, key))
+            yield (
+                f"{path}:{line}: charge {charge.id}: {dimension!r} is no dimension of meter {meter.meter}, "
+                f"which has {', '.join(meter.dimensions) or 'none'}. Add it in meters.yaml, or take it out here."
+            )
+    if isinstance(charge, Percentage) and meter.value is None:
+        line = line_of(path, (*at, "meter"))
+        yield f"{path}:{line}: charge {charge.id}: meter {meter.meter} has no value per event to take a percentage of. Name one that has."
+
+
+def _versions(books: Books) -> Iterator[str]:
+    """Versions of one book that cannot stand side by side."""
+    ordered = sorted(books.items(), key=lambda pair: (pair[1].price_book, pair[1].since, pair[0]))
+    for place, (path, book) in enumerate(ordered):
+        for earlier, other in ordered[:place]:
+            if other.price_book != book.price_book:
+                continue
+            if other.since == book.since:
+                yield f"{path}:{line_of(path, ('effective',))}: {earlier.name} is effective at the same instant. Change one of the two."
+            if other.version == book.version:
+                yield f"{path}:{line_of(path, ('version',))}: {earlier.name} is version {book.version} too. Give this one another."
+            if other.currency != book.currency:
+                line = line_of(path, ("currency",))
+                yield f"{path}:{line}: {earlier.name} is in {other.currency}. A price book keeps its currency; give this one another price_book."
+
+
+def _subscribed(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[Subscription], books: Books) -> Iterator[str]:
+    path = home.reference / "subscriptions.yaml"
+    for number, each in enumerate(subscriptions):
+        if said := _unusable(each, tenants, books):
+            key, message = said
+            yield f"{path}:{line_of(path, ('subscriptions', number, key))}: {message}"
+
+
+def _unusable(each: Subscription, tenants: Mapping[str, Tenant], books: Books) -> tuple[str, str] | None:
+    """(key, what is wrong with it) of a subscription that nobody could rate."""
+    from zoneinfo import ZoneInfo
+
+    tenant = tenants.get(each.tenant_id)
+    if tenant is None:
+        return "tenant_id", f"tenant {each.tenant_id!r} is not declared. Add it to the tenants, or take this out."
+    own = [book for book in books.values() if book.price_book == each.price_book]
+    if not own:
+        known = sorted({book.price_book for book in books.values()})
+        return "price_book", f"no price book is called {each.price_book!r}; there are {', '.join(known) or 'none'}."
+    if tenant.currency != own[0].currency:
+        return (
+            "price_book",
+            f"{each.price_book} is in {own[0].currency}, tenant {each.tenant_id} in {tenant.currency}. Name a book of that currency.",
+        )
+    start = instant_of(each.from_, ZoneInfo(tenant.zone))
+    book = in_force(books, each.price_book, start)
+    if book is None:
+        return "from", f"no version of {each.price_book} is in force at {start.isoformat()}Z. Begin later, or let a version begin earlier."
+    if each.plan not in book.plans:
+        return (
+            "plan",
+            f"{each.price_book} {book.version} offers no plan {each.plan!r}, which tenant {each.tenant_id} has. It offers {', '.join(book.plans)}.",
+        )
+    return None
+
+
+def _plans(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[Subscription], books: Books) -> Iterator[str]:
+    """Tenants whose plans contradict each other, or that no book offers. A CSV of tenants is named without a line."""
+    subscribed, declared = home.reference / "subscriptions.yaml", reference.file_of(home, "tenants")
+    places = {name: number for number, name in enumerate(_declared_ids(declared))}
+    for name, tenant in tenants.items():
+        own = [each for each in subscriptions if each.tenant_id == name]
+        at = f"{declared}:{line_of(declared, ('tenants', places[name], 'plan'))}" if places else str(declared)
+        try:
+            held(tenant, subscriptions, books)
+        except MissionError as error:
+            first = next((number for number, each in enumerate(subscriptions) if each.tenant_id == name), None)
+            yield f"{at}: {error}" if first is None else f"{subscribed}:{line_of(subscribed, ('subscriptions', first))}: {error}"
+        if own and tenant.plan not in {each.plan for each in own}:
+            plans = ", ".join(sorted({each.plan for each in own}))
+            yield f"{at}: tenant {name} has plan {tenant.plan} here and {plans} in subscriptions.yaml. Name one of those here."
+
+
+def _declared_ids(path: Path) -> list[str]:
+    """Tenants in the order of a YAML file, to find their lines; none for a CSV."""
+    from mc_pipelines.rating.declared import load
+
+    return [] if path.suffix == ".csv" else [item["tenant_id"] for item in load(path)["tenants"]]
+
+
+def _credits(home: Home, tenants: Mapping[str, Tenant], prepaid: list[Credit]) -> Iterator[str]:
+    path = home.reference / "credits.yaml"
+    for number, each in enumerate(prepaid):
+        tenant = tenants.get(each.tenant_id)
+        if tenant is None:
+            line = line_of(path, ("credits", number, "tenant_id"))
+            yield f"{path}:{line}: tenant {each.tenant_id!r} is not declared. Add it to the tenants, or take this out."
+        elif tenant.currency != each.currency:
+            line = line_of(path, ("credits", number, "currency"))
+            yield f"{path}:{line}: a credit in {each.currency} for tenant {each.tenant_id}, who is billed in {tenant.currency}. Give it in {tenant.currency}."

@@ -1,0 +1,128 @@
+"""Which plan of which price book a tenant has, and when it changes; and its prepaid credits. Reference data, both lists optional.
+
+A tenant without a subscription has, all the time, the plan that tenants.yaml names, in the one price book of its currency that offers it.
+A tenant with subscriptions has those and nothing else; tenants.yaml then names one of their plans, which lint checks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from mc_pipelines.calendars import midnight
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+from mc_pipelines.rating.book import Book, naive
+from mc_pipelines.rating.declared import DayOrInstant, Price, Priced, Text, declare, load, wrong
+from mc_pipelines.rating.money import minor_units
+from mc_pipelines.rating.scale import UnpricedError
+from mc_pipelines.reference import Tenant
+
+
+class Subscription(Priced):
+    """A tenant's plan from a local day or an instant, until another one (exclusive) or the tenant's next subscription."""
+
+    tenant_id: Text
+    plan: Text
+    price_book: Text
+    from_: DayOrInstant = Field(alias="from")
+    until: DayOrInstant | None = None
+
+
+class Credit(Priced):
+    """Money that a tenant paid before. It lowers what is payable of invoices in its currency."""
+
+    tenant_id: Text
+    amount: Price
+    currency: Text
+    note: Text = ""
+
+    @field_validator("currency")
+    @classmethod
+    def _paid_in(cls, value: str) -> str:
+        try:
+            minor_units(value)
+        except MissionError as error:
+            raise wrong(str(error).removesuffix(".")) from error
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A plan that a tenant holds over naive UTC instants [start, end); None is for ever."""
+
+    start: datetime | None
+    end: datetime | None
+    plan: str
+    price_book: str
+
+    def holds(self, instant: datetime) -> bool:
+        return (self.start is None or self.start <= instant) and (self.end is None or instant < self.end)
+
+
+Entry = TypeVar("Entry", Subscription, Credit)
+
+
+def _entries(home: Home, name: str, kind: type[Entry]) -> list[Entry]:
+    path = home.reference / f"{name}.yaml"
+    if not path.exists():
+        return []
+    loaded = load(path)
+    if not isinstance(loaded, dict) or set(loaded) != {name} or not isinstance(loaded[name], list):
+        raise MissionError(f"{path}:1: expected one key `{name}` holding a list (it may be []).")
+    return [declare(path, kind, item, (name, number)) for number, item in enumerate(loaded[name])]
+
+
+def read_subscriptions(home: Home) -> list[Subscription]:
+    """`reference/subscriptions.yaml` in the order of the file; empty where there is none."""
+    return _entries(home, "subscriptions", Subscription)
+
+
+def read_credits(home: Home) -> list[Credit]:
+    """`reference/credits.yaml` in the order of the file; empty where there is none."""
+    return _entries(home, "credits", Credit)
+
+
+def instant_of(moment: date | datetime, zone: ZoneInfo) -> datetime:
+    """A local day's midnight, or an instant, as naive UTC."""
+    if not isinstance(moment, datetime):
+        return midnight(moment, zone)
+    return naive(moment) if moment.tzinfo else naive(moment.replace(tzinfo=UTC))
+
+
+def held(tenant: Tenant, subscriptions: Sequence[Subscription], books: Mapping[Path, Book]) -> list[Held]:
+    """The plans that a tenant holds, in time order and without overlap.
+
+    Raises MissionError where two subscriptions overlap, or where tenants.yaml's plan is in no book of the tenant's currency, or in several.
+    """
+    zone = ZoneInfo(tenant.zone)
+    own = sorted(
+        ((instant_of(each.from_, zone), each) for each in subscriptions if each.tenant_id == tenant.tenant_id), key=lambda pair: pair[0]
+    )
+    if not own:
+        return [Held(None, None, tenant.plan, _only_book(tenant, books))]
+    found = []
+    for place, (start, each) in enumerate(own):
+        following = own[place + 1][0] if place + 1 < len(own) else None
+        end = instant_of(each.until, zone) if each.until else following
+        if end is not None and (end <= start or (following is not None and end > following)):
+            raise MissionError(
+                f"subscriptions of {tenant.tenant_id}: {each.plan} from {each.from_} until {each.until or following} "
+                f"{'overlaps the next one' if end > start else 'is empty'}. Let each begin where the one before ends."
+            )
+        found.append(Held(start, end, each.plan, each.price_book))
+    return found
+
+
+def _only_book(tenant: Tenant, books: Mapping[Path, Book]) -> str:
+    offering = sorted({book.price_book for book in books.values() if book.currency == tenant.currency and tenant.plan in book.plans})
+    if len(offering) != 1:
+        raise UnpricedError(
+            f"tenant {tenant.tenant_id}: plan {tenant.plan} in {tenant.currency} is offered by {', '.join(offering) or 'no price book'}. "
+            "Offer it in one price book of this currency, or name the book in subscriptions.yaml."
+        )
+    return offering[0]
