@@ -75,15 +75,15 @@ def shares(total: Decimal, weights: Sequence[Decimal], unit: Decimal) -> list[De
 
     All are in whole `unit`s. ValueError where one is not, a weight is negative, or all weights are zero.
     """
-    (count, *parts), rests = zip(*(EXACT.divmod(each, unit) for each in (abs(total), *weights)), strict=True)
-    whole = int(sum(parts))
-    if any(rests) or min(parts, default=0) < 0 or not whole:
+    counts, rests = zip(*(EXACT.divmod(each, unit) for each in (total.copy_abs(), *weights)), strict=True)
+    count, *parts = map(int, counts)
+    if any(rests) or min(parts, default=0) < 0 or not sum(parts):
         raise ValueError(f"cannot spread {total} over {list(map(str, weights))} in units of {unit}")
-    quotas = [divmod(int(count) * int(part), whole) for part in parts]
-    left = int(count) - sum(quota for quota, _ in quotas)
+    quotas = [divmod(count * part, sum(parts)) for part in parts]
+    left = count - sum(quota for quota, _ in quotas)
     larger = set(sorted(range(len(quotas)), key=lambda place: (-quotas[place][1], place))[:left])
-    signed = -unit if total < 0 else unit
-    return [EXACT.multiply(quota + (place in larger), signed) + ZERO for place, (quota, _) in enumerate(quotas)]
+    signed = unit.copy_negate() if total < 0 else unit
+    return [EXACT.add(EXACT.multiply(quota + (place in larger), signed), ZERO) for place, (quota, _) in enumerate(quotas)]
 
 
 def checked_quantity(quantity: object, what: str) -> Decimal:
