@@ -1,5 +1,6 @@
 """Every charge model against hand calculations: tiers, fees, packages, percentages, matrices, conversion, allowance, rounding."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_a_matrix_prices_each_tuple(tmp_path: Path) -> None:
 
 
 def test_a_tuple_without_a_price_blocks_or_takes_the_default(tmp_path: Path) -> None:
-    usage = {("us", "big"): D(4), ("eu", "big"): D(1)}
+    usage: Mapping[tuple[str, ...], Decimal] = {("us", "big"): D(4), ("eu", "big"): D(1)}
     with pytest.raises(UnpricedError, match=r"no price for us/big \(region/size\)\. Add it to prices, or a default_price"):
         lines(tmp_path, MATRIX, usage)
     assert lines(tmp_path, MATRIX + ', default_price: "9"', usage) == [("usage", "1", "2.00"), ("usage", "4", "36.00")]
@@ -159,11 +160,13 @@ def test_units_are_converted_before_anything_else(tmp_path: Path, conversion: st
 def test_the_allowance_comes_off_after_conversion_and_says_what_was_used(tmp_path: Path) -> None:
     charge = '{id: c, model: per_unit, meter: m, price: "1", unit_conversion: {divide_by: "1000", rounding: ceil}, allowance: "3"}'
     book = book_of(tmp_path, f"- {charge}")
-    used = {
-        quantity: [(line.quantity, line.allowance_used) for line in rate(book, "p", "c", D(quantity))]
-        for quantity in ("500", "4500", "-500", "-1500")
+    found = {quantity: rate(book, "p", "c", D(quantity)) for quantity in ("500", "4500", "-500", "-1500")}
+    assert {quantity: [(str(line.quantity), str(line.allowance_used)) for line in lines] for quantity, lines in found.items()} == {
+        "500": [("0", "1")],
+        "4500": [("2", "3")],
+        "-500": [("0", "0")],
+        "-1500": [("-1", "0")],
     }
-    assert used == {"500": [(0, 1)], "4500": [(2, 3)], "-500": [(0, 0)], "-1500": [(-1, 0)]}
 
 
 def test_minor_units_follow_the_currency(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_every_step_in_the_order_of_the_policy(tmp_path: Path) -> None:
     ]
     sums = (found.subtotal, found.discount, found.net, found.total, found.credits_used, found.payable)
     assert list(map(str, sums)) == ["270.00", "-70.00", "200.00", "238.01", "-100.00", "138.01"]
-    assert [(each.tax, each.percent, each.base, str(each.amount)) for each in found.taxes] == [("vat", 19, 200, "38.01")]
+    assert [(each.tax, each.percent, each.base, str(each.amount)) for each in found.taxes] == [("vat", D(19), D(200), "38.01")]
 
 
 def test_tax_is_rounded_per_line_or_per_document(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Book(Priced):
     tax_rounding: Literal["line", "document"] = "line"
     cumulative_tiers: Literal["restart", "continue"] = "restart"
     taxes: Mapping[Text, Percent] = Field(default_factory=dict)
-    plans: Mapping[Text, Plan] = Field(min_length=1)
+    plans: Mapping[Text, Plan]
 
     @field_validator("currency")
     @classmethod
@@ -49,7 +49,9 @@ class Book(Priced):
         return value
 
     @model_validator(mode="after")
-    def _taxes_known(self) -> "Book":
+    def _plans_agree(self) -> "Book":
+        if not self.plans:
+            raise wrong("a price book needs a plan; write one", "plans")
         for name, plan in self.plans.items():
             named = [(plan.tax, ("tax",)), *((charge.tax, ("charges", place, "tax")) for place, charge in enumerate(plan.charges))]
             for tax, at in named:

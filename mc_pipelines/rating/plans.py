@@ -171,13 +171,15 @@ class Matrix(Metered):
     """A price per tuple of dimension values. A tuple without a price takes `default_price`; where there is none, it blocks."""
 
     model: Literal["matrix"]
-    dimensions: tuple[Text, ...] = Field(min_length=1)
+    dimensions: tuple[Text, ...]
     prices: tuple[Cell, ...]
     default_price: Price | None = None
     unit_conversion: UnitConversion | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> "Matrix":
+        if not self.dimensions:
+            raise wrong("a matrix needs a dimension; write one, or model: per_unit", "dimensions")
         seen = set()
         for place, cell in enumerate(self.prices):
             if set(cell.match) != set(self.dimensions):
@@ -208,7 +210,7 @@ class Plan(Priced):
     """Charges, and what holds for the whole invoice. `tax` is that of the plan's own lines, and of charges that name none."""
 
     about: Text = ""
-    charges: tuple[AnyCharge, ...] = Field(min_length=1)
+    charges: tuple[AnyCharge, ...]
     tax: Text | None = None
     commitment: Commitment | None = None
     minimum: Price | None = None
@@ -219,6 +221,8 @@ class Plan(Priced):
     @classmethod
     def _once(cls, charges: tuple[AnyCharge, ...]) -> tuple[AnyCharge, ...]:
         ids = [charge.id for charge in charges]
+        if not ids:
+            raise wrong("a plan needs a charge; write one")
         for place, name in enumerate(ids):
             if name in ids[:place]:
                 raise wrong(f"charge {name} stands twice in this plan; keep one, or give it another id", place, "id")
