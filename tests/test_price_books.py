@@ -83,6 +83,7 @@ plans:
             "has no end in decimals",
         ),
         ("meter: api_requests", "meter: api_requests\n        unit_conversion: {rounding: ceil}", 12, "write divide_by or multiply_by"),
+        ("    tax: vat", "    tax: vat\n    minimum: '2'\n    maximum: '1'", 9, "minimum: 2 is above the maximum of 1; lower it"),
         ("model: flat", "model: percentage, meter: m, rate: '1', event_minimum: '2', event_maximum: '1'", 17, "unknown key"),
     ],
 )
@@ -101,8 +102,9 @@ def test_a_mistake_names_its_file_line_value_and_remedy(tmp_path: Path, before: 
     [
         (
             "{id: c, model: percentage, meter: m, rate: '1', event_minimum: '2', event_maximum: '1'}",
-            "event_minimum 2 is above event_maximum 1",
+            "event_minimum: 2 is above the maximum of 1; lower it",
         ),
+        ("{id: c, model: per_unit, meter: m, price: '1', minimum: '2', maximum: '1'}", "minimum: 2 is above the maximum of 1; lower it"),
         ("{id: c, model: percentage, meter: m, rate: '1', allowance: '1'}", "unknown key 'allowance'"),
         ("{id: c, model: percentage, meter: m, rate: '1', free_events: true}", "write a whole number"),
         ("{id: c, model: graduated, meter: m, tiers: []}", "needs a tier"),
@@ -250,6 +252,12 @@ def test_a_home_whose_declarations_agree_has_no_problem(bench: Bench) -> None:
             "",
             "{tenant_id: nobody, amount: '10', currency: USD}",
             ["credits.yaml:2: tenant 'nobody' is not declared. Add it to the tenants, or take this out."],
+        ),
+        (
+            GOOD,
+            "",
+            "{tenant_id: acme, amount: '10.005', currency: EUR}",
+            ["credits.yaml:2: credits.0.amount: EUR has 2 decimals; write an amount that can be paid."],
         ),
         (
             GOOD,

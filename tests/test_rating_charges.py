@@ -85,7 +85,7 @@ def test_a_quantity_by_hand(tmp_path: Path, charge: str, quantity: str, expected
         # 400 free: the second fits with 100 only, so 200 of it are charged, and all after it
         ('rate: "1", free_amount: "400"', ["300", "300", "10"], [("usage", "210", "2.10")]),
         # the value that uses the free amount up is free itself
-        ('rate: "1", free_amount: "400"', ["300", "100", "10"], [("usage", "10", "0.10")]),
+        ('rate: "1", fee: "1", free_amount: "400"', ["300", "100", "10"], [("usage", "10", "0.10"), ("fee", "1", "1.00")]),
         # whichever runs out first: the events do, though 300 of the amount are left
         ('rate: "1", fee: "1", free_events: 1, free_amount: "400"', ["100", "50"], [("usage", "50", "0.50"), ("fee", "1", "1.00")]),
         # whichever runs out first: the amount does, though 8 events are left

@@ -12,6 +12,7 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.rating.book import Book
 from mc_pipelines.rating.invoice import rate_invoice
 from mc_pipelines.rating.lines import Invoice, Segment, Usage
+from mc_pipelines.rating.policy import POLICIES
 from mc_pipelines.rating.segments import Term, cut, midnights, spans, terms
 from mc_pipelines.rating.subscriptions import Held
 
@@ -227,6 +228,40 @@ def test_a_new_version_without_a_new_price_changes_nothing(tmp_path: Path, how: 
     assert rate_invoice(split, {"api": [D(150)]}) == rate_invoice([Term(cut(APRIL, [])[0], "p", split[0].book)], {"api": [D(150)]})
 
 
+def test_a_tax_that_changes_in_mid_period_cuts_the_charge(tmp_path: Path) -> None:
+    """9 of 30 days at 19 %, 21 at 16 %: 30 x 9/30 x 0.19 = 1.71 and 30 x 21/30 x 0.16 = 3.36."""
+    charge = '- {id: fee, model: flat, price: "30", prorate: true, tax: vat}'
+    books = {
+        tmp_path / number: book_of(tmp_path, charge, version=number, effective=since, head=f'taxes: {{vat: "{percent}"}}')
+        for number, percent, since in (("1", "19", "2026-01-01T00:00:00Z"), ("2", "16", "2026-04-10T00:00:00Z"))
+    }
+    found = rate_invoice(terms(APRIL, [Held(None, None, "p", "test")], books), {})
+    assert [(str(line.amount), str(line.tax_amount)) for line in found.lines] == [("9.00", "1.71"), ("21.00", "3.36")]
+    assert [(str(each.percent), str(each.amount)) for each in found.taxes] == [("16", "3.36"), ("19", "1.71")]
+
+
+def test_a_released_policy_never_changes() -> None:
+    """Charges: percentage discount, maximum, minimum. Then the plan's terms, the fixed discount, tax, credits."""
+    assert POLICIES["2026-1"] == (
+        "lines",
+        "line_discount",
+        "charge_maximum",
+        "charge_minimum",
+        "commitment",
+        "plan_maximum",
+        "plan_minimum",
+        "invoice_discount",
+        "tax",
+        "credits",
+    )
+
+
+def test_what_is_left_of_an_allowance_is_said_for_each_part(tmp_path: Path) -> None:
+    period = changed(tmp_path, "per_unit, meter: m", 'price: "1", allowance: "160"', 'price: "2", allowance: "160"', "continue")
+    found = rate_invoice(period, {"api": [D(150), D(60)]})
+    assert [(str(line.quantity), str(line.allowance_used)) for line in found.lines] == [("0", "150"), ("50", "10")]
+
+
 def test_a_changed_plan_brings_its_own_commitment(tmp_path: Path) -> None:
     """10 days of starter without, 20 days of growth with a commitment of 90 (60 for 20 days), of which growth used 15."""
     text = '- {id: api, model: per_unit, meter: m, price: "1"}\n'
@@ -259,6 +294,12 @@ def test_usage_is_given_for_every_span_and_for_no_other_charge(tmp_path: Path) -
             rate_invoice(period, usage)
     with pytest.raises(MissionError, match="no plan is held"):
         rate_invoice([], {})
+
+
+@pytest.mark.parametrize("credit", [D("0.001"), D(-1), D("NaN"), 0.5])
+def test_a_credit_is_money_that_can_be_paid(tmp_path: Path, credit: Decimal) -> None:
+    with pytest.raises(MissionError, match="no amount of USD that can be paid"):
+        rate_invoice(whole(book_of(tmp_path, API)), {"api": [D(1)]}, credit)
 
 
 def test_an_invoice_has_one_currency(tmp_path: Path) -> None:

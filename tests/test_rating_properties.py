@@ -262,6 +262,7 @@ PLANS = st.fixed_dictionaries(
 def test_what_is_printed_adds_up(
     charge: dict[str, Any], quantity: Decimal, plan: dict[str, Any], currency: str, days: int, credit: Decimal, tax_rounding: str
 ) -> None:
+    plan = {key: value for key, value in plan.items() if key != "maximum" or Decimal(plan.get("minimum", 0)) <= Decimal(value)}
     priced = book(charge | {"discount_percent": "7.5"}, currency, taxes={"vat": "19"}, tax_rounding=tax_rounding, **plan)
     found = rate_invoice([Term(Segment(None, None, days, 31), "p", priced)], {"c": [quantity]}, credit)
     exact = {field.name: Fraction(value) for field in fields(Invoice) if isinstance(value := getattr(found, field.name), Decimal)}
@@ -284,7 +285,7 @@ def test_what_is_printed_adds_up(
 @EXAMPLES
 @given(charges(), SIGNED, PLANS)
 def test_there_is_never_a_float_and_the_same_bytes_come_again(charge: dict[str, Any], quantity: Decimal, plan: dict[str, Any]) -> None:
-    priced = book(charge, taxes={"vat": "19"}, **plan)
+    priced = book(charge, taxes={"vat": "19"}, **{key: value for key, value in plan.items() if key != "maximum"})
     term = [Term(Segment(None, None, 10, 31), "p", priced)]
     found = rate_invoice(term, {"c": [quantity]})
     numbers_seen = [getattr(line, field.name) for line in found.lines for field in fields(Line)] + [

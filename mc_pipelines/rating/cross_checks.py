@@ -10,10 +10,10 @@ from mc_pipelines import reference
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.rating.book import Book, read_books
-from mc_pipelines.rating.declared import Where, line_of
+from mc_pipelines.rating.declared import Where, line_of, load
 from mc_pipelines.rating.plans import Matrix, Metered, Percentage
 from mc_pipelines.rating.segments import in_force
-from mc_pipelines.rating.subscriptions import Credit, Subscription, held, instant_of, read_credits, read_subscriptions
+from mc_pipelines.rating.subscriptions import Credit, Subscription, by_tenant, held, instant_of, read_credits, read_subscriptions
 from mc_pipelines.reference import Meter, Tenant
 
 Books = Mapping[Path, Book]
@@ -123,27 +123,29 @@ def _unusable(each: Subscription, tenants: Mapping[str, Tenant], books: Books) -
 
 
 def _plans(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[Subscription], books: Books) -> Iterator[str]:
-    """Tenants whose plans contradict each other, or that no book offers. A CSV of tenants is named without a line."""
-    subscribed, declared = home.reference / "subscriptions.yaml", reference.file_of(home, "tenants")
-    places = {name: number for number, name in enumerate(_declared_ids(declared))}
+    """Tenants whose plans contradict each other, or that no book offers."""
+    path, declared, grouped = home.reference / "subscriptions.yaml", reference.file_of(home, "tenants"), by_tenant(subscriptions)
     for name, tenant in tenants.items():
-        own = [each for each in subscriptions if each.tenant_id == name]
-        at = f"{declared}:{line_of(declared, ('tenants', places[name], 'plan'))}" if places else str(declared)
+        own = grouped.get(name, [])
         try:
-            held(tenant, subscriptions, books)
+            held(tenant, own, books)
         except MissionError as error:
-            first = next((number for number, each in enumerate(subscriptions) if each.tenant_id == name), None)
-            yield f"{at}: {error}" if first is None else f"{subscribed}:{line_of(subscribed, ('subscriptions', first))}: {error}"
-        if own and tenant.plan not in {each.plan for each in own}:
-            plans = ", ".join(sorted({each.plan for each in own}))
-            yield f"{at}: tenant {name} has plan {tenant.plan} here and {plans} in subscriptions.yaml. Name one of those here."
+            at = f"{path}:{line_of(path, ('subscriptions', subscriptions.index(own[0])))}" if own else _place(declared, name)
+            yield f"{at}: {error}"
+        plans = sorted({each.plan for each in own})
+        if own and tenant.plan not in plans:
+            yield (
+                f"{_place(declared, name)}: tenant {name} has plan {tenant.plan} here and {', '.join(plans)} in subscriptions.yaml. "
+                "Name one of those here."
+            )
 
 
-def _declared_ids(path: Path) -> list[str]:
-    """Tenants in the order of a YAML file, to find their lines; none for a CSV."""
-    from mc_pipelines.rating.declared import load
-
-    return [] if path.suffix == ".csv" else [item["tenant_id"] for item in load(path)["tenants"]]
+def _place(path: Path, tenant: str) -> str:
+    """File and line of a tenant's plan; of a CSV the file alone."""
+    if path.suffix == ".csv":
+        return str(path)
+    number = next(number for number, item in enumerate(load(path)["tenants"]) if item["tenant_id"] == tenant)
+    return f"{path}:{line_of(path, ('tenants', number, 'plan'))}"
 
 
 def _credits(home: Home, tenants: Mapping[str, Tenant], prepaid: list[Credit]) -> Iterator[str]:

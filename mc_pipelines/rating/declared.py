@@ -50,6 +50,12 @@ class Priced(BaseModel):
         return value
 
 
+def within(least: Decimal | None, most: Decimal | None, key: str) -> None:
+    """Refuse a lower bound above the upper one; `key` is the lower one's."""
+    if least is not None and most is not None and least > most:
+        raise wrong(f"{least} is above the maximum of {most}; lower it, or raise the maximum", key)
+
+
 Kind = TypeVar("Kind", bound=Priced)
 
 
@@ -125,7 +131,9 @@ def load(path: Path) -> Any:
         raise MissionError(f"{path}: missing. Name a file that exists.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {error}") from error
+        raise MissionError(
+            f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {getattr(error, 'problem', None) or error}."
+        ) from error
 
 
 def line_of(path: Path, where: Sequence[int | str]) -> int:

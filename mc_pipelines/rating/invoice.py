@@ -51,6 +51,10 @@ def rate_invoice(period: Sequence[Term], usage: Mapping[str, Sequence[Usage]], c
     """
     book = _one_book(period)
     by_charge = spans(period)
+    if type(credit) is not Decimal or not credit.is_finite() or credit < 0 or rounded(credit, unit_of(book.currency)) != credit:
+        raise MissionError(
+            f"credit {credit!r}: no amount of {book.currency} that can be paid. Give a Decimal of its minor units, 0 or more."
+        )
     if odd := sorted(set(usage) - set(by_charge)):
         raise MissionError(f"usage of {', '.join(odd)}: no charge of this period has this id. It has {', '.join(by_charge)}.")
     with _exactly(f"plan {period[-1].plan} of {book.price_book} {book.version}"):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mc_pipelines.rating.declared import Count, Percent, Positive, Price, Priced, Quantity, Rate, Text, Truth, wrong
+from mc_pipelines.rating.declared import Count, Percent, Positive, Price, Priced, Quantity, Rate, Text, Truth, within, wrong
 from mc_pipelines.rating.money import EXACT
 
 
@@ -64,6 +64,11 @@ class Metered(Charge):
     filter: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict)
     minimum: Price | None = None
     maximum: Price | None = None
+
+    @model_validator(mode="after")
+    def _within(self) -> "Metered":
+        within(self.minimum, self.maximum, "minimum")
+        return self
 
 
 class Counted(Metered):
@@ -154,9 +159,8 @@ class Percentage(Metered):
     event_maximum: Price | None = None
 
     @model_validator(mode="after")
-    def _bounds(self) -> "Percentage":
-        if self.event_minimum is not None and self.event_maximum is not None and self.event_minimum > self.event_maximum:
-            raise wrong(f"event_minimum {self.event_minimum} is above event_maximum {self.event_maximum}; lower it", "event_minimum")
+    def _event_bounds(self) -> "Percentage":
+        within(self.event_minimum, self.event_maximum, "event_minimum")
         return self
 
 
@@ -216,6 +220,11 @@ class Plan(Priced):
     minimum: Price | None = None
     maximum: Price | None = None
     discount: Price | None = None
+
+    @model_validator(mode="after")
+    def _within(self) -> "Plan":
+        within(self.minimum, self.maximum, "minimum")
+        return self
 
     @field_validator("charges")
     @classmethod

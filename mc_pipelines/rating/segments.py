@@ -87,13 +87,13 @@ def terms(days: Sequence[datetime], plans: Sequence[Held], books: Mapping[Path, 
     return found
 
 
-def spans(periods_terms: Sequence[Term]) -> dict[str, list[Span]]:
+def spans(period: Sequence[Term]) -> dict[str, list[Span]]:
     """The spans of each charge in time order. Segments that change nothing for a charge are one span of it.
 
     So a new version that leaves a charge as it was neither restarts its tiers nor rounds it twice.
     """
     found: dict[str, list[Span]] = {}
-    for term in periods_terms:
+    for term in period:
         for charge in term.book.plans[term.plan].charges:
             span = Span(charge, term.segment, term.plan, term.book)
             own = found.setdefault(charge.id, [])

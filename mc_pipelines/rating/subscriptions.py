@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from mc_pipelines.calendars import midnight
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.rating.book import Book, naive
 from mc_pipelines.rating.declared import DayOrInstant, Price, Priced, Text, declare, load, wrong
-from mc_pipelines.rating.money import minor_units
+from mc_pipelines.rating.money import minor_units, rounded, unit_of
 from mc_pipelines.rating.scale import UnpricedError
 from mc_pipelines.reference import Tenant
 
@@ -41,14 +41,15 @@ class Credit(Priced):
     currency: Text
     note: Text = ""
 
-    @field_validator("currency")
-    @classmethod
-    def _paid_in(cls, value: str) -> str:
+    @model_validator(mode="after")
+    def _payable(self) -> "Credit":
         try:
-            minor_units(value)
+            digits = minor_units(self.currency)
         except MissionError as error:
-            raise wrong(str(error).removesuffix(".")) from error
-        return value
+            raise wrong(str(error).removesuffix("."), "currency") from error
+        if self.amount != rounded(self.amount, unit_of(self.currency)):
+            raise wrong(f"{self.currency} has {digits} decimals; write an amount that can be paid", "amount")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,21 @@ def instant_of(moment: date | datetime, zone: ZoneInfo) -> datetime:
     return naive(moment) if moment.tzinfo else naive(moment.replace(tzinfo=UTC))
 
 
-def held(tenant: Tenant, subscriptions: Sequence[Subscription], books: Mapping[Path, Book]) -> list[Held]:
-    """The plans that a tenant holds, in time order and without overlap.
+def by_tenant(subscriptions: Sequence[Subscription]) -> dict[str, list[Subscription]]:
+    """The subscriptions of each tenant, in the order of the file."""
+    found: dict[str, list[Subscription]] = {}
+    for each in subscriptions:
+        found.setdefault(each.tenant_id, []).append(each)
+    return found
+
+
+def held(tenant: Tenant, subscribed: Sequence[Subscription], books: Mapping[Path, Book]) -> list[Held]:
+    """The plans that a tenant holds by its own subscriptions, in time order and without overlap.
 
     Raises MissionError where two subscriptions overlap, or where tenants.yaml's plan is in no book of the tenant's currency, or in several.
     """
     zone = ZoneInfo(tenant.zone)
-    own = sorted(
-        ((instant_of(each.from_, zone), each) for each in subscriptions if each.tenant_id == tenant.tenant_id), key=lambda pair: pair[0]
-    )
+    own = sorted(((instant_of(each.from_, zone), each) for each in subscribed), key=lambda pair: pair[0])
     if not own:
         return [Held(None, None, tenant.plan, _only_book(tenant, books))]
     found = []
