@@ -287,6 +287,19 @@ def test_versions_that_cannot_stand_side_by_side_are_named(bench: Bench) -> None
     ]
 
 
+def test_a_version_that_drops_a_plan_is_named_while_somebody_has_it(bench: Bench) -> None:
+    # midnight of 1 July in Berlin, where acme is
+    later = GOOD.replace('"2026-1"', '"2026-2"').replace("2026-01-01T00", "2026-06-30T22").replace("  standard:", "  gold:")
+    row = "subscriptions:\n  - {tenant_id: acme, plan: standard, price_book: standard, from: 2026-02-01%s}\n"
+    home_with(bench, row % "", one=GOOD, two=later)
+    said = "standard 2026-2 offers no plan 'standard', which tenant acme has. It offers gold."
+    assert problems(bench.home) == [f"{bench.home.reference}/subscriptions.yaml:2: {said}"]
+    assert problems(home_with(bench, row % ", until: 2026-07-01").home) == []
+    moved = "  - {tenant_id: acme, plan: gold, price_book: standard, from: 2026-07-02}\n"
+    assert problems(home_with(bench, row % "" + moved).home) == [f"{bench.home.reference}/subscriptions.yaml:2: {said}"]
+    assert problems(home_with(bench, row % "" + moved.replace("07-02", "07-01")).home) == []
+
+
 def test_every_broken_file_is_named_at_once(bench: Bench) -> None:
     home_with(bench, one=GOOD.replace("EUR", "EURO"), two=GOOD.replace("vat", "gst", 1))
     with pytest.raises(MissionError, match=r"one\.yaml:4: (.|\n)*two\.yaml:8: "):

@@ -5,6 +5,7 @@ What is wrong within one file is said where it is read (`book.py`, `subscription
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from mc_pipelines import reference
 from mc_pipelines.errors import MissionError
@@ -13,7 +14,7 @@ from mc_pipelines.rating.book import Book, read_books
 from mc_pipelines.rating.declared import Where, line_of, load
 from mc_pipelines.rating.plans import Matrix, Metered, Percentage
 from mc_pipelines.rating.segments import in_force
-from mc_pipelines.rating.subscriptions import Credit, Subscription, by_tenant, held, instant_of, read_credits, read_subscriptions
+from mc_pipelines.rating.subscriptions import Credit, Held, Subscription, by_tenant, held, instant_of, read_credits, read_subscriptions
 from mc_pipelines.reference import Meter, Tenant
 
 Books = Mapping[Path, Book]
@@ -96,8 +97,6 @@ def _subscribed(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[S
 
 def _unusable(each: Subscription, tenants: Mapping[str, Tenant], books: Books) -> tuple[str, str] | None:
     """(key, what is wrong with it) of a subscription that nobody could rate."""
-    from zoneinfo import ZoneInfo
-
     tenant = tenants.get(each.tenant_id)
     if tenant is None:
         return "tenant_id", f"tenant {each.tenant_id!r} is not declared. Add it to the tenants, or take this out."
@@ -111,33 +110,45 @@ def _unusable(each: Subscription, tenants: Mapping[str, Tenant], books: Books) -
             f"{each.price_book} is in {own[0].currency}, tenant {each.tenant_id} in {tenant.currency}. Name a book of that currency.",
         )
     start = instant_of(each.from_, ZoneInfo(tenant.zone))
-    book = in_force(books, each.price_book, start)
-    if book is None:
+    first = in_force(books, each.price_book, start)
+    if first is None:
         return "from", f"no version of {each.price_book} is in force at {start.isoformat()}Z. Begin later, or let a version begin earlier."
-    if each.plan not in book.plans:
-        return (
-            "plan",
-            f"{each.price_book} {book.version} offers no plan {each.plan!r}, which tenant {each.tenant_id} has. It offers {', '.join(book.plans)}.",
-        )
-    return None
+    return None if each.plan in first.plans else ("plan", _lacks(first, each.plan, each.tenant_id))
+
+
+def _lacks(book: Book, plan: str, tenant: str) -> str:
+    return f"{book.price_book} {book.version} offers no plan {plan!r}, which tenant {tenant} has. It offers {', '.join(book.plans)}."
 
 
 def _plans(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[Subscription], books: Books) -> Iterator[str]:
-    """Tenants whose plans contradict each other, or that no book offers."""
+    """Tenants whose plans contradict each other, or that no book offers, or no longer."""
     path, declared, grouped = home.reference / "subscriptions.yaml", reference.file_of(home, "tenants"), by_tenant(subscriptions)
     for name, tenant in tenants.items():
         own = grouped.get(name, [])
         try:
-            held(tenant, own, books)
+            dropped = [_lacks(book, each.plan, name) for each in held(tenant, own, books) if (book := _dropping(each, books))]
         except MissionError as error:
+            dropped = [str(error)]
+        for message in dropped:
             at = f"{path}:{line_of(path, ('subscriptions', subscriptions.index(own[0])))}" if own else _place(declared, name)
-            yield f"{at}: {error}"
+            yield f"{at}: {message}"
         plans = sorted({each.plan for each in own})
         if own and tenant.plan not in plans:
             yield (
                 f"{_place(declared, name)}: tenant {name} has plan {tenant.plan} here and {', '.join(plans)} in subscriptions.yaml. "
                 "Name one of those here."
             )
+
+
+def _dropping(each: Held, books: Books) -> Book | None:
+    """The first version without a plan that an earlier one offers, while somebody holds it."""
+    own = sorted((book for book in books.values() if book.price_book == each.price_book), key=lambda book: book.since)
+    offered = False
+    for book in own:
+        if offered and each.plan not in book.plans and each.holds(book.since):
+            return book
+        offered = offered or each.plan in book.plans
+    return None
 
 
 def _place(path: Path, tenant: str) -> str:
