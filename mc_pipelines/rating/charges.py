@@ -35,7 +35,7 @@ class Pen:
 
     def __init__(self, span: Span) -> None:
         charge, book = span.charge, span.book
-        self.unit, self.segment = unit_of(book.currency), span.segment
+        self.unit = unit_of(book.currency)
         tax = charge.tax or book.plans[span.plan].tax
         self.same: dict[str, Any] = {
             "charge": charge.id,
