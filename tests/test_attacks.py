@@ -17,7 +17,7 @@ from mc_pipelines.cli import main
 from mc_pipelines.errors import UNUSABLE, MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
-from mc_pipelines.landing import MOST_LINE, look
+from mc_pipelines.landing import MOST_LINE, look, unchanged
 from mc_pipelines.lint import problems
 from mc_pipelines.starter import write_home
 
@@ -31,6 +31,8 @@ EVENT: Mapping[str, Any] = {
     "data": {"bytes": 12, "path": "/x"},
 }
 HEADER = "id,source,type,subject,time,ingested_at,data.bytes,data.path"
+QUOTED = '"/say "'
+"""Whole, or cut inside `"/say ""hi""\""`: a closing quote does not tell."""
 Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
@@ -132,6 +134,10 @@ def test_a_csv_header_that_is_no_text_still_names_its_columns(tmp_path: Path) ->
         ("a.parquet", b"PAR1PAR1", "not readable as Parquet"),
         ("a.parquet", b"PAR1\xff\xff\xff\xffPAR1", "not readable as Parquet"),
         ("a.csv", f"{HEADER}\r{csv_row('e1')}\r{csv_row('e2')}\r".encode(), "CR alone"),
+        ("a.csv", f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2', '/whole-or-cu')}".encode(), "no line end"),
+        ("a.csv", f"{HEADER}\n{csv_row('e1', QUOTED)}".encode(), "no line end"),
+        ("a.csv", HEADER[:-3].encode(), "no line end"),
+        ("a.csv.gz", gzip.compress(f"{HEADER}\n{csv_row('e1')}".encode()), "no line end"),
     ],
 )
 def test_a_broken_file_is_left_with_the_reason_and_stops_nothing(tmp_path: Path, name: str, content: bytes, why: str) -> None:
@@ -144,6 +150,30 @@ def test_a_broken_file_is_left_with_the_reason_and_stops_nothing(tmp_path: Path,
     assert [(name in line, why in line) for line in left] == [(True, True)]
     with pytest.raises(MissionError, match=why):
         judged(tmp_path, content, name)
+
+
+@pytest.mark.parametrize(("name", "closing"), [("a.csv", b"\n"), ("a.csv", b"\r\n"), ("a.csv.gz", gzip.compress(b"\n"))])
+def test_a_csv_that_only_lacks_its_last_line_end_is_whole_once_it_has_it(tmp_path: Path, name: str, closing: bytes) -> None:
+    content = f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2')}".encode()
+    content = gzip.compress(content) if name.endswith(".gz") else content
+    accepted, refused = judged(tmp_path, content + closing, name)
+    assert (ids(accepted), refused) == (["e1", "e2"], [])
+
+
+def test_a_line_end_added_after_landing_changes_no_row_and_is_allowed(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / "usage_events" / "2026-04-01"
+    folder.mkdir(parents=True)
+    (folder / "a.ndjson").write_text(event())
+    (first,), _ = look(Home(tmp_path), "usage_events", "2026-04-01")
+    known = {first.name: (first.scan.sha256, first.bytes)}
+    for added, allowed in (("\n", True), ("\r\n", True), ("\n\n", False), (f"\n{event(id='e2')}\n", False)):
+        (folder / "a.ndjson").write_text(event() + added)
+        (grown,), _ = look(Home(tmp_path), "usage_events", "2026-04-01")
+        if allowed:
+            unchanged([grown], known)
+        else:
+            with pytest.raises(MissionError, match="grew after landing"):
+                unchanged([grown], known)
 
 
 def parquet(folder: Path, **columns: Any) -> bytes:
