@@ -13,7 +13,7 @@ from mc_pipelines.errors import MissionError
 
 EARLIEST, LATEST = "1970-01-01", "2200-01-01"
 NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9}0*)?"
-INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
+INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 EXACT_DIGITS = 15
 """Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
@@ -55,7 +55,6 @@ class Field:
             found["missing"] = f"{quoted} IS NULL"
         if self.logical == "number":
             found["type"] = untyped
-            found["precision"] = f"CASE WHEN inexact IS NOT NULL THEN list_contains(string_split(inexact, ' '), {literal(self.name)}) END"
         if self.logical == "timestamp":
             local = f"regexp_full_match({quoted}, {literal(LOCAL)})"  # asked of bad values only: a regular expression is dear
             found["zone"] = f"CASE WHEN {untyped} THEN {local} END"
@@ -90,6 +89,11 @@ class Contract:
     def objects(self) -> tuple[str, ...]:
         """Names of the objects that fields stand in, sorted."""
         return tuple(sorted({field.path.split(".")[0] for field in self.fields if "." in field.path}))
+
+    @property
+    def texts(self) -> tuple[Field, ...]:
+        """The fields whose value is any text."""
+        return tuple(field for field in self.fields if field.logical == "string")
 
     @property
     def top_level(self) -> frozenset[str]:

@@ -125,6 +125,8 @@ def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]
     con.execute("CREATE TABLE reference.calendar (begins TIMESTAMP, ends TIMESTAMP)")
     con.execute("INSERT INTO reference.calendar VALUES (?, ?)", calendar_instants(read_calendar(home)))
     result = staging.stage(con, contract_of(home, source), [("1970-01-01", file)])
+    for (why,) in result.facts.filter("left_because IS NOT NULL").project("left_because").fetchall():
+        raise MissionError(f"{path}: {why}.")
     return _records(result.accepted), _records(result.refused)
 
 

@@ -12,13 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from conftest import Bench
 
 from mc_pipelines.cli import main
 from mc_pipelines.errors import UNUSABLE, MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.landing import MOST_LINE, look, unchanged
+from mc_pipelines.lake import WHOLE
 from mc_pipelines.lint import problems
+from mc_pipelines.runner import materialise
 from mc_pipelines.starter import write_home
 
 EVENT: Mapping[str, Any] = {
@@ -79,11 +82,24 @@ def test_an_unknown_field_of_any_name_is_kept(tmp_path: Path, key: str) -> None:
         (event(source="a\x1fb", id="c"), "id:separator"),
         (event(source="a", id="b\x1fc"), "id:separator"),
         (event(id="\ud800"), "json:invalid"),
+        (event(id={"a": 1}), "id:type"),
+        (event(id=[]), "id:type"),
+        (event(id=[1], data={"bytes": {"sent": 1}}), "id:type,bytes:type"),
+        (event(data={"path": ["/x"]}), "path:type"),
+        (event(data={"path": None})[:-1] + ',"data.path":{}}', "path:type"),
+        (event(time="2026-04-01T24:00:00Z"), "occurred_at:type"),
+        (event(time="2026-04-01T24:00:00"), "occurred_at:zone"),
     ],
 )
 def test_a_hostile_line_is_refused_alone(tmp_path: Path, line: str, reason: str) -> None:
     accepted, refused = judged(tmp_path, f"{event(id='before')}\n{line}\n{event(id='after')}\n")
     assert (ids(accepted), [row["reasons"] for row in refused]) == (["after", "before"], [reason])
+
+
+@pytest.mark.parametrize(("id", "kept"), [(7, "7"), (True, "true"), ("{}", "{}"), ("[1]", "[1]"), ("{not json", "{not json")])
+def test_a_scalar_and_any_text_is_a_text(tmp_path: Path, id: object, kept: str) -> None:
+    accepted, refused = judged(tmp_path, event(id=id) + "\n")
+    assert (ids(accepted), refused) == ([kept], [])
 
 
 def test_the_widest_offsets_on_earth_are_accepted(tmp_path: Path) -> None:
@@ -124,6 +140,14 @@ def test_an_odd_csv_keeps_its_rows(tmp_path: Path, content: str, accepted: list[
 def test_a_csv_header_that_is_no_text_still_names_its_columns(tmp_path: Path) -> None:
     (row,), _ = judged(tmp_path, f"{HEADER},\u00e9\n{csv_row('e1')},q\n".encode("latin-1"), "rows.csv")
     assert json.loads(row["extras"]) == {"\\xe9": "q"}
+
+
+@pytest.mark.parametrize("note", ["plain", '"read by hand"'])
+def test_a_csv_column_named_like_an_object_is_refused_with_a_reason(tmp_path: Path, note: str) -> None:
+    content = f"{HEADER},note,data\n{csv_row('e1')},{note},\n{csv_row('e2')},{note},bytes=12\n"
+    accepted, refused = judged(tmp_path, content, "rows.csv")
+    assert ids(accepted) == ["e1"]
+    assert [(row["offset"], row["reasons"]) for row in refused] == [(2, "json:not_an_object")]
 
 
 @pytest.mark.parametrize(
@@ -206,10 +230,77 @@ def test_a_parquet_column_with_a_reader_s_own_name_is_named(tmp_path: Path, name
         judged(tmp_path, parquet(tmp_path, **{name: pa.array(["a", "b"])}), "rows.parquet")
 
 
+def test_a_column_that_stands_both_nested_and_flat_is_refused_where_the_two_differ(tmp_path: Path) -> None:
+    nested = pa.array([{"bytes": 12, "path": "/x", "note": "a"}, {"bytes": 12, "path": "/x", "note": None}])
+    rows = parquet(tmp_path, data=nested, **{"data.bytes": pa.array([12, 99]), "data.note": pa.array(["a", "b"])})
+    accepted, refused = judged(tmp_path, rows, "rows.parquet")
+    assert [(row["id"], row["bytes"], json.loads(row["extras"])) for row in accepted] == [("e1", 12, {"data.note": "a"})]
+    assert [row["reasons"] for row in refused] == ["json:duplicate_key"]
+    assert json.loads(refused[0]["raw"])["data.bytes"] == 99
+
+
+def test_a_flat_column_beside_a_nested_one_fills_what_that_lacks(tmp_path: Path) -> None:
+    nested = pa.array([{"path": "/x"}, {"path": None}])
+    accepted, refused = judged(tmp_path, parquet(tmp_path, data=nested, **{"data.path": pa.array([None, "/y"])}), "rows.parquet")
+    assert (sorted((row["id"], row["path"]) for row in accepted), refused) == ([("e1", "/x"), ("e2", "/y")], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("id", pa.array([{"a": 1}, None]), "id:type,id:missing"),
+        ("id", pa.array([["a"], []]), "id:type"),
+        ("data", pa.array(['{"bytes": 12}', "x"]), "json:not_an_object"),
+    ],
+)
+def test_a_parquet_column_of_another_shape_is_refused(tmp_path: Path, name: str, value: Any, reason: str) -> None:
+    accepted, refused = judged(tmp_path, parquet(tmp_path, **{name: value}), "rows.parquet")
+    assert (accepted, ",".join(dict.fromkeys(row["reasons"] for row in refused))) == ([], reason)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_a_refused_row_shows_its_own_columns_and_no_others(tmp_path: Path, name: str) -> None:
+    content: str | bytes = f"{HEADER}\n{csv_row('e1').replace('acme', 'nobody')}\n"
+    if name.endswith("parquet"):
+        content = parquet(tmp_path, subject=pa.array(["acme", "nobody"]))
+    _, (refused,) = judged(tmp_path, content, name)
+    assert set(json.loads(refused["raw"])) == {*(set(EVENT) - {"data"}), "data.bytes", "data.path"}
+
+
 def test_a_parquet_file_with_damaged_pages_is_named(tmp_path: Path) -> None:
-    content = parquet(tmp_path)
-    with pytest.raises(MissionError, match=r"rows\.parquet: the Parquet file is damaged"):
-        judged(tmp_path, content[:4] + bytes(26) + content[30:], "rows.parquet")
+    with pytest.raises(MissionError, match=r"rows\.parquet: the Parquet file is damaged \((?!.*/).*\); land a whole copy"):
+        judged(tmp_path, damaged(parquet(tmp_path)), "rows.parquet")
+
+
+def damaged(content: bytes) -> bytes:
+    """Its first page is no page any more; the footer is as it was."""
+    return content[:4] + bytes(26) + content[30:]
+
+
+def test_a_parquet_file_with_damaged_pages_is_left_and_the_others_and_their_days_go_on(bench: Bench) -> None:
+    good = parquet(bench.home.root)
+    for day, name, content in (
+        ("2026-04-01", "a.parquet", damaged(good)),
+        ("2026-04-01", "b.ndjson", event(id="e3").encode() + b"\n"),
+        ("2026-04-02", "a.parquet", good),
+    ):
+        folder = bench.home.landing / "usage_events" / day
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+    def staged() -> tuple[list[Any], list[Any]]:
+        models = bench.shop.catalog.models
+        materialise(bench.shop, models["staging.usage_events"], ["2026-04-01", "2026-04-02"])
+        left = "SELECT CAST(landing_day AS VARCHAR), file, rows_in FROM landing.usage_events WHERE left_because LIKE 'the Parquet file is damaged%'"
+        rows = "SELECT CAST(landing_day AS VARCHAR), id FROM staging.usage_events ORDER BY ALL"
+        return bench.rows(rows, "staging.usage_events"), bench.rows(left, "landing.usage_events")
+
+    for key in ("reference.tenants", "reference.calendar"):
+        materialise(bench.shop, bench.shop.catalog.models[key], [WHOLE])
+    good_day = [("2026-04-02", "e1"), ("2026-04-02", "e2")]
+    assert staged() == ([("2026-04-01", "e3"), *good_day], [("2026-04-01", "usage_events/2026-04-01/a.parquet", 0)])
+    (bench.home.landing / "usage_events" / "2026-04-01" / "a.parquet").write_bytes(good)
+    assert staged() == ([("2026-04-01", "e1"), ("2026-04-01", "e2"), ("2026-04-01", "e3"), *good_day], [])
 
 
 def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_path: Path) -> None:
