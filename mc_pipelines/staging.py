@@ -47,7 +47,10 @@ CROSS_RULES = {
         **UNKNOWN_TENANT,
         **_outside_calendar("occurred_at"),
     },
-    "gateway_log": UNKNOWN_TENANT | _outside_calendar("hour") | _outside_calendar("occurred_at"),
+    "gateway_log": {"hour:not_full": '"typed hour" <> date_trunc(\'hour\', "typed hour")'}
+    | UNKNOWN_TENANT
+    | _outside_calendar("hour")
+    | _outside_calendar("occurred_at"),
 }
 ORDER = {
     "tenants": "tenant_id",
