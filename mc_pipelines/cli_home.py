@@ -55,8 +55,8 @@ def quarantine(window: str, source: str, reason: str | None, out: Path | None, a
     from mc_pipelines.orchestra import days
     from mc_pipelines.quarantine import refused, write_replays
 
-    first, _, last = window.partition("..")
-    found = refused(Home.find(), source, days(first, last or None), reason)
+    first, to, last = window.partition("..")
+    found = refused(Home.find(), source, days(first, last if to else None), reason)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found], ensure_ascii=False))
     elif out is None:

@@ -32,7 +32,8 @@ def contract_of(home: "Home", source: str) -> Contract:
     """The contract of a source, the home's replacing the checkout's."""
     path = home.declared(f"checks/contracts/{source}.odcs.yaml")
     if not path.exists():
-        raise MissionError(f"{path}: no contract for source {source!r}. Write one, or name one that exists.")
+        names = sorted(Path(name).name.partition(".")[0] for name in home.declarations("checks/contracts", "*.odcs.yaml"))
+        raise MissionError(f"{path}: no contract for source {source!r}. There are {', '.join(names)}; name one of them, or write this one.")
     return load_contract(path)
 
 
@@ -117,14 +118,14 @@ def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]
     from mc_pipelines.calendars import calendar_instants
     from mc_pipelines.reference import read, read_calendar
 
-    file = landing.single(path)
+    contract, file = contract_of(home, source), landing.single(path)
     con = connect()
     con.execute("CREATE SCHEMA reference")
     con.execute("CREATE TABLE reference.tenants (tenant_id VARCHAR)")
     con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])
     con.execute("CREATE TABLE reference.calendar (begins TIMESTAMP, ends TIMESTAMP)")
     con.execute("INSERT INTO reference.calendar VALUES (?, ?)", calendar_instants(read_calendar(home)))
-    result = staging.stage(con, contract_of(home, source), [("1970-01-01", file)])
+    result = staging.stage(con, contract, [("1970-01-01", file)])
     for (why,) in result.facts.filter("left_because IS NOT NULL").project("left_because").fetchall():
         raise MissionError(f"{path}: {why}.")
     return _records(result.accepted), _records(result.refused)

@@ -9,17 +9,14 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-
-if TYPE_CHECKING:
-    pass
 
 
 @cache
@@ -28,8 +25,27 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones()) - {"localtime", "Factory"}  # what these mean depends on the machine
 
 
+@cache
+def currencies() -> frozenset[str]:
+    """Every code of ISO 4217 that is in use."""
+    from iso4217 import Currency
+
+    return frozenset(currency.code for currency in Currency)
+
+
 class Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` as true and 20260101 as a number; as a count or a day they would pass for 1 and for seconds."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted is not bool:
+            raise ValueError("YAML reads this as a yes or no; write a number, or put a text in quotes")
+        if isinstance(value, int | float) and wanted in {date, AwareDatetime}:
+            raise ValueError("YAML reads this as a number; write a day as YYYY-MM-DD, an instant as YYYY-MM-DDThh:mm:ssZ")
+        return value
 
 
 Kind = TypeVar("Kind", bound=Declared)
@@ -55,6 +71,13 @@ class Tenant(Declared):
     def _known(cls, value: str) -> str:
         if value not in zones():
             raise ValueError(f"{value} is no IANA time zone; write one such as Europe/Berlin")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _in_use(cls, value: str) -> str:
+        if value not in currencies():
+            raise ValueError(f"{value} is no ISO 4217 currency in use; write one such as EUR")
         return value
 
 
@@ -135,7 +158,7 @@ def _load(path: Path) -> Any:
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {error}") from error
+        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {' '.join(str(error).split())}") from error
 
 
 def _line(path: Path, where: Sequence[int | str]) -> int:
@@ -213,6 +236,14 @@ def _judge(home: Home, path: Path, placed: Placed) -> None:
         raise MissionError("\n".join(problems))
 
 
+def line_of(home: Home, kind: str, row: Declared) -> str:
+    """`<file>:<line>` where `reference/<kind>.yaml` declares a row that was read from it."""
+    path = file_of(home, kind)
+    grain = KINDS[kind][1].split(",")
+    at = next(at for at, item in enumerate(_load(path)[kind]) if all(item[part] == getattr(row, part) for part in grain))
+    return f"{path}:{_line(path, (kind, at))}"
+
+
 def read_sources(home: Home) -> dict[str, Source]:
     """`reference/sources.yaml`: landing sources by name."""
     path = file_of(home, "sources")
@@ -227,13 +258,21 @@ def read_sources(home: Home) -> dict[str, Source]:
 def read_calendar(home: Home) -> Calendar:
     """`reference/calendar.yaml`: the span of every calendar."""
     path = file_of(home, "calendar")
-    calendar = _one(path, Calendar, _load(path), ())
+    calendar = read_one(path, Calendar)
     if calendar.end < calendar.start:
         raise MissionError(f"{path}:{_line(path, ('end',))}: end {calendar.end} lies before start {calendar.start}. Swap them.")
     return calendar
 
 
+def read_one(path: Path, kind: type[Kind]) -> Kind:
+    """A file that is one declaration. MissionError names file, line, value and remedy."""
+    return _one(path, kind, _load(path), ())
+
+
 def _one(path: Path, kind: type[Kind], item: Any, where: tuple[int | str, ...], line: int | None = None) -> Kind:
+    known = f"Known keys: {', '.join(kind.model_fields)}."
+    if not isinstance(item, dict):
+        raise MissionError(f"{path}:{line or _line(path, where)}: expected keys with their values, got {item!r}. {known}")
     try:
         return kind.model_validate(item)
     except ValidationError as error:
@@ -242,4 +281,4 @@ def _one(path: Path, kind: type[Kind], item: Any, where: tuple[int | str, ...], 
             for each in error.errors()
             for at in [(*where, *each["loc"])]
         ]
-        raise MissionError("\n".join([*problems, f"Known keys: {', '.join(kind.model_fields)}."])) from error
+        raise MissionError("\n".join(f"{problem} {known}" for problem in problems)) from error

@@ -18,8 +18,8 @@ from mc_pipelines.cli import main
 from mc_pipelines.errors import UNUSABLE, MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
-from mc_pipelines.landing import MOST_LINE, look, unchanged
 from mc_pipelines.lake import WHOLE
+from mc_pipelines.landing import MOST_LINE, look, unchanged
 from mc_pipelines.lint import problems
 from mc_pipelines.runner import materialise
 from mc_pipelines.starter import write_home
@@ -48,11 +48,11 @@ def csv_row(id: str, path: str = "/x") -> str:
     return f"{id},edge,http.request,acme,2026-04-01T12:00:00Z,2026-04-01T12:00:01Z,12,{path}"
 
 
-def judged(folder: Path, content: str | bytes, name: str = "rows.ndjson") -> Judged:
+def judged(folder: Path, content: str | bytes, name: str = "rows.ndjson", source: str = "usage_events") -> Judged:
     write_home(folder / "home")
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return try_rows(Home(folder / "home"), path, "usage_events")
+    return try_rows(Home(folder / "home"), path, source)
 
 
 def ids(rows: list[dict[str, Any]]) -> list[str]:
@@ -94,6 +94,23 @@ def test_an_unknown_field_of_any_name_is_kept(tmp_path: Path, key: str) -> None:
 def test_a_hostile_line_is_refused_alone(tmp_path: Path, line: str, reason: str) -> None:
     accepted, refused = judged(tmp_path, f"{event(id='before')}\n{line}\n{event(id='after')}\n")
     assert (ids(accepted), [row["reasons"] for row in refused]) == (["after", "before"], [reason])
+
+
+@pytest.mark.parametrize(
+    ("hour", "quantity", "reason"),
+    [
+        ("2026-04-01T12:00:00Z", "0", None),
+        ("2026-04-01T17:45:00+05:45", "1", None),
+        ("2026-04-01T12:00:00+05:45", "1", "hour:not_full"),
+        ("2026-04-01T12:00:00.000001Z", "1", "hour:not_full"),
+        ("2026-04-01T12:59:00Z", "-0.5", "quantity:minimum,hour:not_full"),
+        ("2026-04-01T12:00:00Z", "-1", "quantity:minimum"),
+    ],
+)
+def test_the_gateway_counts_full_hours_and_nothing_below_zero(tmp_path: Path, hour: str, quantity: str, reason: str | None) -> None:
+    content = f"tenant_id,meter,hour,quantity\nacme,api_requests,{hour},{quantity}\n"
+    accepted, refused = judged(tmp_path, content, "log.csv", "gateway_log")
+    assert (len(accepted), [row["reasons"] for row in refused]) == ((0, [reason]) if reason else (1, []))
 
 
 @pytest.mark.parametrize(("id", "kept"), [(7, "7"), (True, "true"), ("{}", "{}"), ("[1]", "[1]"), ("{not json", "{not json")])
@@ -161,7 +178,7 @@ def test_a_csv_column_named_like_an_object_is_refused_with_a_reason(tmp_path: Pa
         ("a.csv", f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2', '/whole-or-cu')}".encode(), "no line end"),
         ("a.csv", f"{HEADER}\n{csv_row('e1', QUOTED)}".encode(), "no line end"),
         ("a.csv", HEADER[:-3].encode(), "no line end"),
-        ("a.csv.gz", gzip.compress(f"{HEADER}\n{csv_row('e1')}".encode()), "no line end"),
+        ("a.csv.gz", gzip.compress(f"{HEADER}\n{csv_row('e1')}".encode(), mtime=0), "no line end"),
     ],
 )
 def test_a_broken_file_is_left_with_the_reason_and_stops_nothing(tmp_path: Path, name: str, content: bytes, why: str) -> None:
@@ -176,7 +193,7 @@ def test_a_broken_file_is_left_with_the_reason_and_stops_nothing(tmp_path: Path,
         judged(tmp_path, content, name)
 
 
-@pytest.mark.parametrize(("name", "closing"), [("a.csv", b"\n"), ("a.csv", b"\r\n"), ("a.csv.gz", gzip.compress(b"\n"))])
+@pytest.mark.parametrize(("name", "closing"), [("a.csv", b"\n"), ("a.csv", b"\r\n"), ("a.csv.gz", gzip.compress(b"\n", mtime=0))])
 def test_a_csv_that_only_lacks_its_last_line_end_is_whole_once_it_has_it(tmp_path: Path, name: str, closing: bytes) -> None:
     content = f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2')}".encode()
     content = gzip.compress(content) if name.endswith(".gz") else content
@@ -324,6 +341,44 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_
             "tenants:\n  - {tenant_id: a, name: A, zone: localtime, currency: EUR, plan: p, grace_days: 1}\n",
             r"tenants\.yaml:2: .*localtime is no IANA time zone",
         ),
+        (
+            "tenants",
+            "tenants:\n  - {tenant_id: a, name: A, zone: UTC, currency: ZZZ, plan: p, grace_days: 1}\n",
+            r"tenants\.yaml:2: .*ZZZ is no ISO 4217 currency.*EUR",
+        ),
+        (
+            "tenants",
+            "tenants:\n  - {tenant_id: a, name: A, zone: UTC, currency: EUR, plan: p, grace_days: yes}\n",
+            r"tenants\.yaml:2: .*grace_days: .*a yes or no.*\(got True\)",
+        ),
+        ("tenants", "tenants:\n  - {tenant_id: no, name: A}\n", r"tenants\.yaml:2: .*tenant_id: .*a yes or no.*quotes.*\(got False\)"),
+        ("calendar", "start: 20260101\nend: 2027-12-31\n", r"calendar\.yaml:1: start: .*a number.*YYYY-MM-DD.*\(got 20260101\)"),
+        (
+            "meters",
+            "meters:\n  - {meter: m, type: usage.ok, aggregation: count, unit: u}\n  - {meter: k, type: usage.No, aggregation: count, unit: u}\n",
+            r"meters\.yaml:3: meter k: .*'usage.No'.*usage_events\.odcs\.yaml",
+        ),
+        (
+            "explained",
+            "explained:\n  - {tenant_id: gone, meter: api_requests, period: 2026-04, reason: r, note: n, owner: o, expires: 2026-06-30}\n",
+            r"explained\.yaml:2: tenant_id 'gone' .*tenants",
+        ),
+        (
+            "explained",
+            "explained:\n  - {tenant_id: acme, meter: gone, period: 2026-04, reason: r, note: n, owner: o, expires: 2026-06-30}\n",
+            r"explained\.yaml:2: meter 'gone' .*meters",
+        ),
+        (
+            "conflicts",
+            "conflicts:\n  - {tenant_id: gone, source: s, id: i, choice: first, reason: r, owner: o}\n",
+            r"conflicts\.yaml:2: tenant_id 'gone' .*tenants",
+        ),
+        (
+            "retention",
+            "evidence_years: yes\n",
+            r"retention\.yaml:1: evidence_years: .*a yes or no.*\(got True\)\. Known keys: evidence_years",
+        ),
+        ("retention", "\nevidence_year: 7\n", r"retention\.yaml:2: evidence_year: .*\(got 7\)"),
         ("sources", "sources:\n  1: {about: a, owner: b, start: 2026-01-01}\n", r"sources\.yaml:2: 1 is no name"),
         ("calendar", "start: 0001-01-01\nend: 9999-12-31\n", r"calendar\.yaml:1: start: .*greater than"),
         (

@@ -1,19 +1,15 @@
 """How long evidence is kept, as `reference/retention.yaml` declares it. Nothing is deleted here; every bundle says until when it is kept."""
 
 from datetime import date
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+from mc_pipelines.reference import Declared, read_one
 
 
-class Retention(BaseModel):
+class Retention(Declared):
     """`evidence_years`: how many years after the instant that a close speaks for its bundle has to be kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     evidence_years: int = Field(default=7, ge=1, le=100, strict=True)
 
@@ -28,12 +24,6 @@ class Retention(BaseModel):
 
 
 def read_retention(home: Home) -> Retention:
-    """The home's declaration, 7 years where it has none. MissionError names the file and the value."""
+    """The home's declaration, 7 years where it has none. MissionError names file, line, value and remedy."""
     path = home.declared("reference/retention.yaml")
-    if not path.exists():
-        return Retention()
-    try:
-        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Retention.model_validate(loaded)
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise MissionError(f"{path}:1: {error}\nWrite one line, for example `evidence_years: 7`.") from error
+    return read_one(path, Retention) if path.exists() else Retention()
