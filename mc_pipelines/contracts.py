@@ -18,6 +18,16 @@ LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?
 EXACT_DIGITS = 15
 """Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
 OPTIONS = frozenset({"pattern", "minimum", "maximum", "minLength", "maxLength"})
+CLASSES = ("public", "internal", "confidential", "restricted", "personal")
+"""What a field's `classification` may say; only `personal` changes what is done with it."""
+NEEDED = frozenset(
+    (
+        *("id", "source", "type", "tenant_id", "occurred_at", "ingested_at", "kind", "amends_source", "amends_id"),
+        *("bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"),
+        *("meter", "hour", "item", "quantity"),
+    )
+)
+"""Fields that identity, tenants, time and meters need as they are; no hash can stand in their place."""
 TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "number": "DECIMAL(38,9)", "array": "VARCHAR"}
 
 
@@ -30,6 +40,7 @@ class Field:
     logical: str
     required: bool
     options: tuple[tuple[str, Any], ...]
+    personal: bool = False
 
     @property
     def typed(self) -> str:
@@ -96,6 +107,11 @@ class Contract:
         return tuple(field for field in self.fields if field.logical == "string")
 
     @property
+    def personal(self) -> tuple[Field, ...]:
+        """The fields that are kept as a keyed hash only."""
+        return tuple(field for field in self.fields if field.personal)
+
+    @property
     def top_level(self) -> frozenset[str]:
         """Every name that a row may have at its top: plain fields, objects, and dotted fields written flat."""
         return frozenset({field.path for field in self.fields} | set(self.objects))
@@ -140,14 +156,35 @@ def _field(path: Path, declared: Any) -> Field:
     unknown += sorted(set(options) - OPTIONS)
     if unknown:
         raise MissionError(f"{where}: {declared.name}: unknown key(s) {', '.join(unknown)}. Options are {', '.join(sorted(OPTIONS))}.")
+    _check_class(path, where, declared)
+    if (declared.physicalName or "").count(".") > 1:
+        raise MissionError(
+            f"{where}: {declared.name}: physicalName {declared.physicalName!r} lies deeper than one object. Land it less deep."
+        )
     if "pattern" in options:
         try:
             re.compile(options["pattern"])
         except re.error as error:
             raise MissionError(f"{where}: {declared.name}: pattern {options['pattern']!r}: {error}.") from error
     return Field(
-        declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items()))
+        declared.name,
+        declared.physicalName or declared.name,
+        declared.logicalType,
+        bool(declared.required),
+        tuple(sorted(options.items())),
+        declared.classification == "personal",
     )
+
+
+def _check_class(path: Path, where: str, declared: Any) -> None:
+    """MissionError where a field's class is unknown, or says personal of a field that cannot be hashed."""
+    kind = declared.classification
+    if kind is not None and kind not in CLASSES:
+        raise MissionError(f"{where}: {declared.name}: classification {kind!r} is not one of {', '.join(CLASSES)}.")
+    if kind == "personal" and (declared.name in NEEDED or path.name.startswith("tenants.")):
+        raise MissionError(f"{where}: {declared.name}: classification personal, but identity, tenants, time or meters need it as it is.")
+    if kind == "personal" and declared.logicalType != "string":
+        raise MissionError(f"{where}: {declared.name}: classification personal of a {declared.logicalType}; only a string can be hashed.")
 
 
 def promise(contract: Contract) -> dict[str, Any]:

@@ -9,7 +9,7 @@ any). Whether a value is acceptable is decided in `staging.py`.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mc_pipelines import rawlines
+from mc_pipelines import personal, rawlines
 from mc_pipelines.contracts import EXACT_DIGITS, Contract, Field, literal
 from mc_pipelines.landing import LandedFile
 
@@ -79,7 +79,7 @@ def _from_lines(contract: Contract, lines: str) -> str:
         ),
         shaped AS (SELECT *, {_unknown(contract, names)} AS unknown FROM read),
         paired AS (SELECT *, {_pairs(contract)} AS pairs FROM shaped)
-        SELECT landed_path, landed_row, coalesce(raw, line) AS whole,
+        SELECT landed_path, landed_row, coalesce(raw, {personal.redacted(contract, "json")}, line) AS whole,
                CASE WHEN reject IS NOT NULL THEN reject
                     WHEN json IS NULL THEN 'json:invalid'
                     WHEN kinds[1] <> 'OBJECT' OR {misshaped} THEN 'json:not_an_object'
@@ -199,7 +199,7 @@ def _from_columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: 
     extras = EXTRAS.replace("pairs", f"list_filter([{pairs}], lambda pair: pair.v IS NOT NULL)") if unknown else "CAST(NULL AS VARCHAR)"
     whole = ", ".join(f"{literal(name)}: {_name(name)}" for name in columns)
     return f"""
-        SELECT landed_path, landed_row, CAST(to_json({{{whole}}}) AS VARCHAR) AS whole,
+        SELECT landed_path, landed_row, {personal.redacted(contract, f"CAST(to_json({{{whole}}}) AS VARCHAR)")} AS whole,
                CASE WHEN {" OR ".join(shapeless) or "false"} THEN 'json:not_an_object'
                     WHEN {" OR ".join(both) or "false"} THEN 'json:duplicate_key' END AS reject,
                {fields}, {_joined(composed)} AS flaws, {extras} AS extras

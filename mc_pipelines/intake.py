@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import fields, landing, rawlines, staging
+from mc_pipelines import fields, landing, personal, rawlines, staging
 from mc_pipelines.contracts import Contract, load_contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -47,7 +47,10 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
         whole.update(f"{line}\n".encode())
     for file in files:
         whole.update(f"{file.name} {file.scan.sha256}\n".encode())
-    for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
+    contract = contract_of(shop.home, source)
+    if contract.personal:
+        whole.update(hashlib.sha256(b"key of personal fields" + personal.key(shop.home)).digest())
+    for path in (contract.path, *(Path(module.__file__ or "") for module in (fields, landing, personal, rawlines, staging))):
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
 
@@ -96,7 +99,9 @@ def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
             (window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")
         ]  # hidden ones are nobody's data
     digest = hashlib.sha256("\n".join([*(file.scan.sha256 for _, file in files), *(line for _, line in unread)]).encode()).hexdigest()
-    staged = staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id, unread)
+    contract = contract_of(work.shop.home, source)
+    personal.bind(work.con, contract, work.shop.home)
+    staged = staging.stage(work.con, contract, files, work.shop.run_id, unread)
     return staged, dict.fromkeys(work.windows, digest)
 
 
@@ -120,6 +125,7 @@ def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]
 
     contract, file = contract_of(home, source), landing.single(path)
     con = connect()
+    personal.bind(con, contract, home, make=False)
     con.execute("CREATE SCHEMA reference")
     con.execute("CREATE TABLE reference.tenants (tenant_id VARCHAR)")
     con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines import personal
 from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.fields import select
@@ -110,7 +111,7 @@ def _judge(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence
         marked AS (SELECT *, {bad} AS bad FROM converted)
         SELECT landing_day, file, replay_of, position, bad, extras, {typed},
                CASE WHEN bad THEN concat_ws(',', coalesce(reject, flaws), {reasons}) END AS reasons,
-               CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
+               CASE WHEN bad THEN left({_shown(contract)}, {RAW_CHARACTERS}) END AS raw,
                {_refused_texts(contract)}
         FROM marked""")
 
@@ -135,6 +136,11 @@ def _damaged(con: "duckdb.DuckDBPyConnection", files: Sequence[tuple[str, Landed
     return damaged
 
 
+def _shown(contract: Contract) -> str:
+    """SQL: what the quarantine keeps of a row; `whole` has personal fields withheld, but where there is no row they could stand anywhere."""
+    return f"CASE WHEN reject IS NULL THEN whole ELSE {literal(personal.UNREADABLE)} END" if contract.personal else "whole"
+
+
 def _refused_texts(contract: Contract) -> str:
     """SQL: what a quarantined row still says of tenant, type and quantity, so that its value can be shown."""
     names = {field.name for field in contract.fields}
@@ -152,6 +158,8 @@ def _rules(contract: Contract) -> dict[str, str]:
 def _typed(contract: Contract, field: Field) -> str:
     if field.logical == "array":
         return f'CAST(json("{field.name}") AS VARCHAR)'
+    if field.personal:
+        return personal.hashed(field.value)
     default = DEFAULTS.get(contract.source, {}).get(field.name)
     return f"coalesce({field.value}, {literal(default)})" if default else field.value
 
