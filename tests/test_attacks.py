@@ -378,6 +378,8 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_the_file(tmp_
             "evidence_years: yes\n",
             r"retention\.yaml:1: evidence_years: .*a yes or no.*\(got True\)\. Known keys: evidence_years",
         ),
+        ("retention", "landing_days: 0\n", r"retention\.yaml:1: landing_days: .*greater than or equal to 1 \(got 0\)"),
+        ("retention", "quarantine_days: no\n", r"retention\.yaml:1: quarantine_days: .*a yes or no"),
         ("retention", "\nevidence_year: 7\n", r"retention\.yaml:2: evidence_year: .*\(got 7\)"),
         ("sources", "sources:\n  1: {about: a, owner: b, start: 2026-01-01}\n", r"sources\.yaml:2: 1 is no name"),
         ("calendar", "start: 0001-01-01\nend: 9999-12-31\n", r"calendar\.yaml:1: start: .*greater than"),

@@ -1,4 +1,4 @@
-"""How long evidence is kept, as `reference/retention.yaml` declares it. Nothing is deleted here; every bundle says until when it is kept."""
+"""How long things are kept, as `reference/retention.yaml` declares it. Nothing is deleted here; every bundle says until when it is kept."""
 
 from datetime import date
 
@@ -9,9 +9,14 @@ from mc_pipelines.reference import Declared, read_one
 
 
 class Retention(Declared):
-    """`evidence_years`: how many years after the instant that a close speaks for its bundle has to be kept."""
+    """`evidence_years`: how many years after the instant that a close speaks for its bundle has to be kept.
+
+    `landing_days`, `quarantine_days`: how many days after its landing day a file, or a refused row, is kept; for ever where they are absent.
+    """
 
     evidence_years: int = Field(default=7, ge=1, le=100, strict=True)
+    landing_days: int | None = Field(default=None, ge=1, le=36_500, strict=True)
+    quarantine_days: int | None = Field(default=None, ge=1, le=36_500, strict=True)
 
     def until(self, as_of: str) -> str:
         """The first day (ISO) on which a bundle of that instant may go. 29 February becomes 1 March."""
