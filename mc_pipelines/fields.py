@@ -78,7 +78,7 @@ def _from_lines(contract: Contract, lines: str) -> str:
             FROM valid
         ),
         shaped AS (SELECT *, {_unknown(contract, names)} AS unknown FROM read),
-        paired AS (SELECT *, {_pairs(contract)} AS pairs FROM shaped)
+        paired AS (SELECT *, {_pairs(contract, names)} AS pairs FROM shaped)
         SELECT landed_path, landed_row, coalesce(raw, {personal.redacted(contract, "json")}, line) AS whole,
                CASE WHEN reject IS NOT NULL THEN reject
                     WHEN json IS NULL THEN 'json:invalid'
@@ -127,10 +127,19 @@ def _unknown(contract: Contract, names: Sequence[str]) -> str:
     """SQL: the list of unknown names, those inside a known object with its name and a dot before them."""
     lists = [f"list_filter(keys[1], lambda k: k NOT IN ({', '.join(map(literal, names))}))"]
     for at, name in enumerate(contract.objects, 2):
-        inner = ", ".join(literal(field.path.removeprefix(f"{name}.")) for field in contract.fields if field.path.startswith(f"{name}."))
+        inner = ", ".join(map(literal, _inner(contract, name)))
         strangers = f"list_filter(coalesce(keys[{at}], []), lambda k: k NOT IN ({inner}))"
         lists.append(f"list_transform({strangers}, lambda k: {literal(name + '.')} || k)")
     return lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
+
+
+def _inner(contract: Contract, name: str) -> list[str]:
+    """The names that an object's fields have inside it."""
+    return [field.path.removeprefix(f"{name}.") for field in contract.fields if field.path.startswith(f"{name}.")]
+
+
+def _path(name: str) -> str:
+    return f'$."{name}"'
 
 
 def _flaws(contract: Contract, first: int, places: Mapping[str, int]) -> str:
@@ -158,25 +167,24 @@ def _joined(reasons: Sequence[str]) -> str:
     return f"nullif(concat_ws(',', {', '.join(reasons)}), '')" if reasons else "CAST(NULL AS VARCHAR)"
 
 
-def _pairs(contract: Contract) -> str:
-    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names, or with one twice."""
-    inside = " ".join(
-        f"WHEN starts_with(k, {literal(name + '.')}) AND json_exists(json, {(pointer := _pointer(f'/{name}/', f'k[{len(name) + 2}:]'))}) "
-        f"THEN json_extract_string(json, {pointer})"
-        for name in contract.objects
-    )
-    top = f"json_extract_string(json, {_pointer('/', 'k')})"
-    value = f"CASE {inside} ELSE {top} END" if inside else top
-    pairs = f"list_transform(list_sort(unknown), lambda k: {{'k': k, 'v': {value}}})"
+def _pairs(contract: Contract, names: Sequence[str]) -> str:
+    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names, or with one twice.
+
+    An object is opened once, not once per name: a line may have ten thousands of them.
+    """
+    lists = [_entries("json", names, "")]
+    lists += [_entries(f"json_extract(json, {literal(_path(name))})", _inner(contract, name), f"{name}.") for name in contract.objects]
     return (
         "CASE WHEN len(unknown) > 0 AND len(unknown) = len(list_distinct(unknown)) "
-        f"THEN list_filter({pairs}, lambda pair: pair.v IS NOT NULL) END"
+        f"THEN list_sort(list_filter(list_concat({', '.join(lists)}), lambda pair: pair.v IS NOT NULL)) END"
     )
 
 
-def _pointer(parent: str, key: str) -> str:
-    """SQL: the JSON pointer (RFC 6901) of a key that may hold anything, quotes and dots too, which a JSON path cannot say."""
-    return f"{literal(parent)} || replace(replace({key}, '~', '~0'), '/', '~1')"
+def _entries(json: str, known: Sequence[str], before: str) -> str:
+    """SQL: key (with `before` in front) and text of what an object holds beside the known names; NULL of anything but an object."""
+    entries = f"map_entries(from_json({json}, '\"MAP(VARCHAR, JSON)\"'))"
+    strangers = f"list_filter({entries}, lambda each: each.key NOT IN ({', '.join(map(literal, known))}))"
+    return f"list_transform({strangers}, lambda each: {{'k': {literal(before)} || each.key, 'v': json_extract_string(each.value, '$')}})"
 
 
 def _from_columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> str:

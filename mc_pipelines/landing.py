@@ -8,15 +8,19 @@ import hashlib
 import re
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Format = Literal["ndjson", "csv", "parquet"]
 SUFFIXES: dict[str, Format] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
@@ -28,6 +32,7 @@ NO_LINE_END = (
 )
 MOST_LINE = 1 << 20
 """Bytes of the longest line that is read as a row; a longer one is quarantined with its beginning."""
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 ROW_NAMES = frozenset({"landed_path", "landed_row", "file_row_number"})
 """Columns that the readers in `rawlines.py` put beside a Parquet file's own."""
 REPLAY = re.compile(r"replay-of-(\d{4}-\d{2}-\d{2})")
@@ -86,6 +91,8 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
     rows, clean, quoted, rest, last = 0, True, False, b"", b""
     try:
         for chunk in opened(path):
+            if not (rows or rest) and chunk.startswith(UTF16):
+                return Scan(sha, 0, False, False, False, "UTF-16 by its first bytes; write it in UTF-8")
             if clean and (
                 b"\0" in chunk
                 or b"\r" in chunk
@@ -142,9 +149,21 @@ def _parquet(path: Path, sha: str) -> Scan:
     except (pa.ArrowException, OSError) as error:
         return Scan(sha, 0, False, False, False, f"not readable as Parquet ({error})")
     names = footer.schema_arrow.names
+    if twice := _twice(footer.schema_arrow):
+        return Scan(sha, 0, False, False, False, f"column {', '.join(twice)}: stands twice, capitals aside; keep one")
     if taken := [name for name in names if name.lower() in ROW_NAMES]:
         return Scan(sha, 0, False, False, False, f"column {', '.join(taken)}: the reader needs this name; give the column another one")
     return Scan(sha, footer.metadata.num_rows, True, False, bool(names), "" if names else "has no columns")
+
+
+def _twice(schema: "pa.Schema") -> list[str]:
+    """Columns, or fields inside one, that a reader without regard to capitals cannot tell apart."""
+    import pyarrow as pa
+
+    groups = [list(schema.names)]
+    groups += [[f"{each.name}.{inner.name}" for inner in each.type] for each in schema if pa.types.is_struct(each.type)]
+    seen = [Counter(map(str.lower, names)) for names in groups]
+    return sorted({name for names, count in zip(groups, seen, strict=True) for name in names if count[name.lower()] > 1})
 
 
 def _format(path: Path) -> Format | None:

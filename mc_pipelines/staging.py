@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import personal
+from mc_pipelines import personal, rawlines
 from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.fields import select
@@ -79,7 +79,7 @@ def stage(
     """Judge the rows of (landing day, file) pairs. `con` has the views `reference.tenants` and `reference.calendar`.
 
     `unread` are (landing day, "file: why it was left for the next look"): they stand among the facts, so that no month closes without them unseen.
-    A Parquet file that turns out to be damaged joins them. MissionError where a file's rows do not add up: that is a defect, and nothing of the
+    A file that turns out to be damaged joins them. MissionError where a file's rows do not add up: that is a defect, and nothing of the
     batch may be kept.
     """
     import duckdb
@@ -117,21 +117,19 @@ def _judge(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence
 
 
 def _damaged(con: "duckdb.DuckDBPyConnection", files: Sequence[tuple[str, LandedFile]]) -> dict[str, str]:
-    """Of Parquet only the footer was read before. By name, a line for each file whose pages cannot be read."""
+    """By name, a line for each file that its reader cannot read to the end, such as one whose Parquet pages are damaged behind a good footer."""
     import duckdb
 
     damaged = {}
     for _, file in files:
         try:
-            if file.format == "parquet":
-                con.sql(f"SELECT bit_xor(hash(each)) FROM read_parquet({literal(file.path)}, hive_partitioning = false) AS each").fetchall()
+            source = rawlines.SOURCES[rawlines.likeness(con, file)[0]](con, [file])
+            con.sql(f"SELECT bit_xor(hash(each)) FROM ({source}) AS each").fetchall()
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
             raise
         except duckdb.Error as error:
             why = " ".join(str(error).replace(str(file.path), file.path.name).split())[:300]
-            damaged[file.name] = (
-                f"{file.name}: the Parquet file is damaged ({why}); land a whole copy in its place, none of its rows counts yet"
-            )
+            damaged[file.name] = f"{file.name}: cannot be read ({why}); land a whole copy in its place, none of its rows counts yet"
             LOG.warning(damaged[file.name])
     return damaged
 

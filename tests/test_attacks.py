@@ -177,6 +177,8 @@ def test_a_csv_column_named_like_an_object_is_refused_with_a_reason(tmp_path: Pa
         ("a.csv", f"{HEADER}\r{csv_row('e1')}\r{csv_row('e2')}\r".encode(), "CR alone"),
         ("a.csv", f"{HEADER}\n{csv_row('e1')}\n{csv_row('e2', '/whole-or-cu')}".encode(), "no line end"),
         ("a.csv", f"{HEADER}\n{csv_row('e1', QUOTED)}".encode(), "no line end"),
+        ("a.csv", f"{HEADER}\n{csv_row('e1')}\n".encode("utf-16"), "UTF-16"),
+        ("a.ndjson", f"{event()}\n".encode("utf-16"), "UTF-16"),
         ("a.csv", HEADER[:-3].encode(), "no line end"),
         ("a.csv.gz", gzip.compress(f"{HEADER}\n{csv_row('e1')}".encode(), mtime=0), "no line end"),
     ],
@@ -241,6 +243,35 @@ def test_a_decimal_with_more_places_is_accepted_where_it_is_exact(tmp_path: Path
     assert [row["reasons"] for row in refused] == ["bytes:type"]
 
 
+def test_a_line_of_many_unknown_fields_takes_no_more_than_its_share_of_memory(tmp_path: Path) -> None:
+    many = {f"k{number:05}": number for number in range(10_000)}
+    content = event(id="e1") + "\n" + event(id="e2", pad="x" * 300_000, **many, data=many) + "\n"
+    accepted, refused = judged(tmp_path, content)
+    assert (ids(accepted), refused) == (["e1", "e2"], [])
+    extras = json.loads(next(row["extras"] for row in accepted if row["id"] == "e2"))
+    assert (len(extras), extras["k09999"], extras["data.k00000"]) == (20_001, "9999", "0")
+
+
+def test_a_gzip_file_that_only_one_reader_takes_is_left_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(MissionError, match=r"rows\.ndjson\.gz: cannot be read \(.*\); land a whole copy"):
+        judged(tmp_path, gzip.compress(event().encode() + b"\n") + bytes(100), "rows.ndjson.gz")
+
+
+@pytest.mark.parametrize(("names", "said"), [(["ID"], "ID, id"), (["data.bytes"], "data.bytes")])
+def test_a_parquet_column_that_stands_twice_is_named(tmp_path: Path, names: list[str], said: str) -> None:
+    table = pq.read_table(pa.BufferReader(parquet(tmp_path, **{"data.bytes": pa.array([1, 2])})))
+    doubled = pa.Table.from_arrays([*table.columns, pa.array(["a", "b"])], names=[*table.column_names, *names])
+    pq.write_table(doubled, tmp_path / "doubled.parquet")
+    with pytest.raises(MissionError, match=f"column {said}: stands twice"):
+        judged(tmp_path, (tmp_path / "doubled.parquet").read_bytes(), "rows.parquet")
+
+
+def test_a_field_inside_an_object_that_stands_twice_is_named(tmp_path: Path) -> None:
+    nested = pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["bytes", "Bytes"])
+    with pytest.raises(MissionError, match=r"column data\.Bytes, data\.bytes: stands twice"):
+        judged(tmp_path, parquet(tmp_path, data=nested), "rows.parquet")
+
+
 @pytest.mark.parametrize("name", ["landed_path", "Landed_Row", "file_row_number"])
 def test_a_parquet_column_with_a_reader_s_own_name_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissionError, match=rf"column {name}: .*another"):
@@ -285,7 +316,7 @@ def test_a_refused_row_shows_its_own_columns_and_no_others(tmp_path: Path, name:
 
 
 def test_a_parquet_file_with_damaged_pages_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissionError, match=r"rows\.parquet: the Parquet file is damaged \((?!.*/).*\); land a whole copy"):
+    with pytest.raises(MissionError, match=r"rows\.parquet: cannot be read \((?!.*/).*\); land a whole copy"):
         judged(tmp_path, damaged(parquet(tmp_path)), "rows.parquet")
 
 
@@ -308,7 +339,7 @@ def test_a_parquet_file_with_damaged_pages_is_left_and_the_others_and_their_days
     def staged() -> tuple[list[Any], list[Any]]:
         models = bench.shop.catalog.models
         materialise(bench.shop, models["staging.usage_events"], ["2026-04-01", "2026-04-02"])
-        left = "SELECT CAST(landing_day AS VARCHAR), file, rows_in FROM landing.usage_events WHERE left_because LIKE 'the Parquet file is damaged%'"
+        left = "SELECT CAST(landing_day AS VARCHAR), file, rows_in FROM landing.usage_events WHERE left_because LIKE 'cannot be read%'"
         rows = "SELECT CAST(landing_day AS VARCHAR), id FROM staging.usage_events ORDER BY ALL"
         return bench.rows(rows, "staging.usage_events"), bench.rows(left, "landing.usage_events")
 
