@@ -9,12 +9,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import fields, landing, personal, rawlines, staging
-from mc_pipelines.contracts import Contract, load_contract
+from mc_pipelines import contracts, fields, landing, personal, rawlines, staging
+from mc_pipelines.contracts import Contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
 from mc_pipelines.lake import Draft
+from mc_pipelines.odcs import load_contract
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,7 +51,7 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     contract = contract_of(shop.home, source)
     if contract.personal:
         whole.update(hashlib.sha256(b"key of personal fields" + personal.key(shop.home)).digest())
-    for path in (contract.path, *(Path(module.__file__ or "") for module in (fields, landing, personal, rawlines, staging))):
+    for path in (contract.path, *(Path(module.__file__ or "") for module in (contracts, fields, landing, personal, rawlines, staging))):
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
 

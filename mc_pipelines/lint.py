@@ -15,10 +15,10 @@ from mc_pipelines.landing import strays
 
 def problems(home: Home) -> list[str]:
     """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
-    from mc_pipelines.contracts import load_contract
     from mc_pipelines.evidence.retention import read_retention
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
+    from mc_pipelines.odcs import load_contract
 
     looks: list[Callable[[], object]] = [
         lambda: read_catalog(home),
@@ -87,7 +87,7 @@ def _unjudged(home: Home, catalog: Catalog) -> list[str]:
 
 def _unmeterable(home: Home) -> list[str]:
     """Meters on a type that the contract refuses: nothing could ever count there."""
-    from mc_pipelines.contracts import load_contract
+    from mc_pipelines.odcs import load_contract
 
     contract = load_contract(home.declared("checks/contracts/usage_events.odcs.yaml"))
     pattern = next((dict(field.options).get("pattern", ".*") for field in contract.fields if field.name == "type"), ".*")

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from conftest import Bench
 
 from mc_pipelines.cli import main
-from mc_pipelines.contracts import load_contract
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.lake import WHOLE
+from mc_pipelines.odcs import load_contract
 from mc_pipelines.personal import UNREADABLE, WITHHELD, key
 from mc_pipelines.runner import materialise
 from mc_pipelines.starter import write_home
@@ -183,7 +183,7 @@ def test_a_key_that_is_none_or_open_to_others_is_refused(
         ("name: tenant_id, ", "name: tenant_id, classification: personal, ", "tenant_id: classification personal, but"),
         (f"account, {TEXT}", 'account, logicalType: number, physicalType: "DECIMAL(38,9)"', "account: .*only a string"),
         (f"account, {TEXT}, classification: p", f"account, {TEXT}, classification: P", "'Personal' is not one of"),
-        ("physicalName: data.user", "physicalName: data.user.mail", "deeper than one object"),
+        ("physicalName: data.user", "physicalName: data.user.mail", "physicalName 'data.user.mail' is no name, or object.name"),
     ],
 )
 def test_what_cannot_be_hashed_cannot_be_classed_as_personal(tmp_path: Path, before: str, after: str, said: str) -> None:
