@@ -146,9 +146,9 @@ def _parquet(path: Path, sha: str) -> Scan:
 
     try:
         footer = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        names = footer.schema_arrow.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         return Scan(sha, 0, False, False, False, f"not readable as Parquet ({error})")
-    names = footer.schema_arrow.names
     if twice := _twice(footer.schema_arrow):
         return Scan(sha, 0, False, False, False, f"column {', '.join(twice)}: stands twice, capitals aside; keep one")
     if taken := [name for name in names if name.lower() in ROW_NAMES]:

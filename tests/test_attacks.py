@@ -266,6 +266,12 @@ def test_a_parquet_column_that_stands_twice_is_named(tmp_path: Path, names: list
         judged(tmp_path, (tmp_path / "doubled.parquet").read_bytes(), "rows.parquet")
 
 
+def test_a_parquet_column_whose_name_is_no_text_is_left_with_a_reason(tmp_path: Path) -> None:
+    content = parquet(tmp_path, colour=pa.array(["a", "b"])).replace(b"colour", b"c\xff\xfeour")
+    with pytest.raises(MissionError, match="not readable as Parquet"):
+        judged(tmp_path, content, "rows.parquet")
+
+
 def test_a_field_inside_an_object_that_stands_twice_is_named(tmp_path: Path) -> None:
     nested = pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["bytes", "Bytes"])
     with pytest.raises(MissionError, match=r"column data\.Bytes, data\.bytes: stands twice"):
