@@ -197,8 +197,8 @@ def run(window: str, failed: bool) -> None:
     from mc_pipelines.reference import read_sources
 
     home = Home.find()
-    first, _, last = window.partition("..")
-    wanted = days(first, last or None)
+    first, to, last = window.partition("..")
+    wanted = days(first, last if to else None)
     if failed:
         red = set(failed_days(home))
         wanted = [day for day in wanted if day in red]

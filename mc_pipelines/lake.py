@@ -144,7 +144,7 @@ class Lake:
         Raises SupersededError when, attempt after attempt, somebody else had newer inputs. DiskError where the disk takes nothing more.
         """
         import duckdb
-        from deltalake.exceptions import CommitFailedError, DeltaError
+        from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
         refused: list[str] = []
         for attempt in range(ATTEMPTS):
@@ -166,6 +166,11 @@ class Lake:
                         return self.version(table)
             except CommitFailedError:
                 pass
+            except SchemaMismatchError as error:
+                raise MissionError(
+                    f"{self.table_uri(table)}: its columns are not those that are written now ({error}), and the columns of a table of windows "
+                    "stay. Put the contract or the model back, or run the days in a new home from the same landing/ and reference/."
+                ) from error
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
         raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
 

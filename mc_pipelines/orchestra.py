@@ -1,6 +1,7 @@
 """Run Dagster jobs from the command line, in this process and on the home's own instance, so that the UI shows the same runs."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,13 +31,20 @@ class Ran:
 
 def days(first: str, last: str | None = None) -> list[str]:
     """Every day from first to last, inclusive, as window keys. Raises MissionError on anything that is no day or runs backwards."""
-    try:
-        begins, ends = date.fromisoformat(first), date.fromisoformat(last or first)
-    except ValueError as error:
-        raise MissionError(f"{first!r}..{last!r}: {error}. Write days as YYYY-MM-DD, a range as FIRST..LAST.") from error
+    begins, ends = _day(first), _day(first if last is None else last)
     if ends < begins:
         raise MissionError(f"{first}..{last} runs backwards. Write the earlier day first.")
     return [(begins + timedelta(days=step)).isoformat() for step in range((ends - begins).days + 1)]
+
+
+def _day(text: str) -> date:
+    remedy = "Write days as YYYY-MM-DD, for example 2026-04-01, and a range as FIRST..LAST."
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise MissionError(f"{text or 'nothing'} is not how a day is written here. {remedy}")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise MissionError(f"{text}: there is no such day. {remedy}") from error
 
 
 @contextmanager
