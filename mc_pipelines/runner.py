@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.catalog import Catalog, Model, Scope, read_catalog
 from mc_pipelines.engine import connect
-from mc_pipelines.errors import MissionError
+from mc_pipelines.errors import MissionError, RetypedError
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Draft, Lake, Written
 
@@ -112,7 +112,7 @@ def _offered(model: Model, name: str) -> Any:
 
 @dataclass
 class _Attempt:
-    """Draft the stale windows of one chunk from the inputs as they are now."""
+    """Draft the stale windows of one chunk from the inputs as they are now; all windows of the table where its columns changed so that none may stay."""
 
     shop: Workshop
     model: Model
@@ -120,13 +120,29 @@ class _Attempt:
     stale: list[str] = field(default_factory=list)
 
     def __call__(self) -> Draft | None:
+        try:
+            drafted = self._draft(self.windows)
+            if drafted is not None:
+                self.shop.lake.fit(self.model.key, self.model.header.window, drafted)
+            return drafted
+        except RetypedError as retyped:  # here, or in a table that the same computation writes beside this one
+            try:
+                return self._draft(self._all(), every=True)
+            except MissionError as error:
+                raise MissionError(f"{retyped}\nIt could not be done: {error}") from error
+
+    def _all(self) -> list[str]:
+        tables = (self.model.key, *self.model.header.also)
+        return sorted({*self.windows, *(window for table in tables for window in self.shop.lake.windows(table))})
+
+    def _draft(self, windows: Sequence[str], every: bool = False) -> Draft | None:
         con = connect()
         scopes = self.shop.catalog.inputs(self.model)
         pins = {dep: self.shop.lake.windows(dep) for dep in scopes}
         touched = _touch_digests(self.shop, self.model)
-        recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in self.windows}
+        recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in windows}
         written = self.shop.lake.windows(self.model.key)
-        self.stale = [window for window in self.windows if window not in written or written[window].recipe != recipes[window]]
+        self.stale = [window for window in windows if every or window not in written or written[window].recipe != recipes[window]]
         if not self.stale:
             return None
         inputs = {dep: self._bind(con, dep, scope) for dep, scope in scopes.items()}
@@ -136,7 +152,7 @@ class _Attempt:
         if self.model.header.window is not None:
             kept = ", ".join(f"DATE '{window}'" for window in self.stale)
             relation = relation.filter(f"{self.model.header.window} IN ({kept})")
-        return Draft(relation, {window: recipes[window] for window in self.stale}, inputs, sort=())
+        return Draft(relation, {window: recipes[window] for window in self.stale}, inputs)
 
     def _bind(self, con: "duckdb.DuckDBPyConnection", dep: str, scope: Scope) -> int:
         upstream = self.shop.catalog.owner_of(dep)
@@ -159,8 +175,16 @@ def bind_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", model: Model) -
 
 def computed(work: Work) -> "duckdb.DuckDBPyRelation":
     """The rows of the table for the windows of `work`, and perhaps of others, lazily."""
+    import duckdb
+
     model = work.model
-    relation: duckdb.DuckDBPyRelation = model.function(work) if model.sql is None else work.con.sql(model.sql, params=_used(model, work))
+    relation: duckdb.DuckDBPyRelation
+    try:
+        relation = model.function(work) if model.sql is None else work.con.sql(model.sql, params=_used(model, work))
+    except duckdb.BinderException as error:
+        raise MissionError(
+            f"{model.path}: {error}\nIf the columns of a table that it reads changed in the declarations, build that table first: mission run DAY."
+        ) from error
     return relation
 
 
