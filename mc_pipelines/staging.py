@@ -30,15 +30,11 @@ def digest(*texts: str) -> str:
 
 
 EVENT_KEY = digest("tenant_id", "source", "id")
-PAYLOAD = (
-    "type, CAST(occurred_at AS VARCHAR), kind, amends_source, amends_id, CAST(bytes AS VARCHAR), path, status, "
-    "CAST(context_tokens AS VARCHAR), CAST(generated_tokens AS VARCHAR), blocks, CAST(value AS VARCHAR), extras"
-)
-COPIES = f"""
+COPIES = """
     CREATE OR REPLACE TEMP TABLE copies AS
     WITH repeated AS (SELECT landing_day, event_key FROM judged WHERE NOT bad GROUP BY landing_day, event_key HAVING count(*) > 1)
     SELECT rowid AS row, row_number() OVER (
-        PARTITION BY landing_day, event_key ORDER BY ingested_at, {digest(f"CAST(to_json([{PAYLOAD}]) AS VARCHAR)")}, replay_of NULLS FIRST) AS copy
+        PARTITION BY landing_day, event_key ORDER BY ingested_at, {payload}, replay_of NULLS FIRST) AS copy
     FROM judged SEMI JOIN repeated USING (landing_day, event_key)"""
 """Few events come more than once in a day: only those are put in order, by ingest time, then by what they say."""
 UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"}
@@ -182,7 +178,8 @@ def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.D
     columns = ", ".join(f'"{field.name}"' for field in contract.fields)
     if contract.source != "usage_events":
         return con.sql(f"SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}")
-    con.execute(COPIES)
+    texts = [f'CAST("{field.name}" AS VARCHAR)' for field in contract.fields]
+    con.execute(COPIES.format(payload=digest(f"CAST(to_json([{', '.join([*texts, 'extras'])}]) AS VARCHAR)")))
     return con.sql(f"""
         SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy
         FROM judged LEFT JOIN copies ON copies.row = judged.rowid
