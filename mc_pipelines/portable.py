@@ -37,7 +37,7 @@ INSTEAD = {
     "RAND": "not repeatable. Sample by the order of md5 text",
 }
 WHOLE = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
-_TYPES = "INT128 INT256 UTINYINT USMALLINT UINT UBIGINT UINT128 TIME INTERVAL LIST ARRAY STRUCT MAP JSON UNION ENUM BIT"
+_TYPES = "VARCHAR INT128 INT256 UTINYINT USMALLINT UINT UBIGINT UINT128 TIME INTERVAL LIST ARRAY STRUCT MAP JSON UNION ENUM BIT"
 ENGINE_OWN = frozenset(_TYPES.split())
 DIGITS = 38
 MARK = "or mark the model `-- engine: duckdb` and say why"
@@ -114,7 +114,7 @@ def _casts(tree: "exp.Query") -> Iterator[Breach]:
         kind, inner = cast.to.this.name, cast.this.unnest()
         inner = inner.this if isinstance(inner, exp.Window) else inner
         if kind in ENGINE_OWN:
-            yield _breach(cast, f"the type {kind} is not on both engines. Take DECIMAL(38, 0), BIGINT, TIMESTAMP or VARCHAR")
+            yield _breach(cast, f"the type {kind} is not on both engines. Take DECIMAL(38, 0), BIGINT, TIMESTAMP or STRING")
         if kind in WHOLE and not isinstance(inner, exact):
             yield _breach(cast, "one engine rounds and the other cuts. Write floor, ceil or round inside the CAST")
 

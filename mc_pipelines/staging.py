@@ -29,7 +29,7 @@ def digest(*texts: str) -> str:
     return f"CAST(md5_number(concat({', chr(31), '.join(texts)})) >> 2 AS DECIMAL(38, 0))"
 
 
-EVENT_KEY = digest("tenant_id", "source", "id")
+EVENT_KEY, AMENDS_KEY = digest("tenant_id", "source", "id"), digest("tenant_id", "amends_source", "amends_id")
 COPIES = """
     CREATE OR REPLACE TEMP TABLE copies AS
     WITH repeated AS (SELECT landing_day, event_key FROM judged WHERE NOT bad GROUP BY landing_day, event_key HAVING count(*) > 1)
@@ -181,7 +181,8 @@ def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.D
     texts = [f'CAST("{field.name}" AS VARCHAR)' for field in contract.fields]
     con.execute(COPIES.format(payload=digest(f"CAST(to_json([{', '.join([*texts, 'extras'])}]) AS VARCHAR)")))
     return con.sql(f"""
-        SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy
+        SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy,
+               CASE WHEN kind <> 'usage' THEN {AMENDS_KEY} END AS amends_key
         FROM judged LEFT JOIN copies ON copies.row = judged.rowid
         WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
 

@@ -39,7 +39,7 @@ STAGED: dict[str, dict[str, Any]] = {
         "value": EXACT,
         "extras": TEXT,
         "replay_of": DAY,
-        "event_key": KEY,
+        **dict.fromkeys(("event_key", "amends_key"), KEY),
         "copy": WHOLE_NUMBER,
     },
     "staging.gateway_log": {
@@ -117,6 +117,7 @@ def event(
         "amends_source": source if amends else None,
         "amends_id": amends,
         "event_key": key(tenant, source, id),
+        "amends_key": key(tenant, source, amends) if amends else None,
         **{name: Decimal(str(value)) if STAGED["staging.usage_events"][name] == EXACT else value for name, value in data.items()},
     }
 
