@@ -37,7 +37,7 @@ INSTEAD = {
     "RAND": "not repeatable. Sample by the order of md5 text",
 }
 WHOLE = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
-_TYPES = "VARCHAR INT128 INT256 UTINYINT USMALLINT UINT UBIGINT UINT128 TIME INTERVAL LIST ARRAY STRUCT MAP JSON UNION ENUM BIT"
+_TYPES = "INT128 INT256 UTINYINT USMALLINT UINT UBIGINT UINT128 TIME INTERVAL LIST ARRAY STRUCT MAP JSON UNION ENUM BIT"
 ENGINE_OWN = frozenset(_TYPES.split())
 DIGITS = 38
 MARK = "or mark the model `-- engine: duckdb` and say why"
@@ -49,12 +49,20 @@ def problems(model: Model) -> list[str]:
         return []
     before = model.path.read_text(encoding="utf-8").partition(model.sql)[0].count("\n")
     tree = _dialect().parse(model.sql)[0]
-    found = {(before + 1 + model.sql[:at].count("\n"), what, remedy) for rule in RULES for at, what, remedy in rule(tree)}
+    breaches = [*_spelling(model.sql), *(breach for rule in RULES for breach in rule(tree))]
+    found = {(before + 1 + model.sql[:at].count("\n"), what, remedy) for at, what, remedy in breaches}
     return [f"{model.path}:{line}: {what}: {remedy}, {MARK}." for line, what, remedy in sorted(found)]
 
 
 Breach = tuple[int, str, str]
 """Offset in the SQL (sqlglot's own line numbers go wrong after parameters), what stands there, what to write instead."""
+
+
+def _spelling(sql: str) -> Iterator[Breach]:
+    """The parser takes these words for one type, and Spark does not."""
+    for token in _dialect().tokenize(sql):
+        if token.text.upper() in {"VARCHAR", "TEXT"}:
+            yield token.start, f"`{token.text}`", "Spark has no such type without a length. Write STRING"
 
 
 def _division(tree: "exp.Query") -> Iterator[Breach]:
