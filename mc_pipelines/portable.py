@@ -6,6 +6,7 @@ sqlglot only reads the text here. It never writes what runs.
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.catalog import Model
@@ -60,8 +61,8 @@ Breach = tuple[int, str, str]
 
 def _spelling(sql: str) -> Iterator[Breach]:
     """The parser takes these words for one type, and Spark does not."""
-    for token in _dialect().tokenize(sql):
-        if token.text.upper() in {"VARCHAR", "TEXT"}:
+    for token, following in pairwise(_dialect().tokenize(sql)):
+        if token.text.upper() in {"VARCHAR", "TEXT"} and following.text == ")":  # a column may have such a name
             yield token.start, f"`{token.text}`", "Spark has no such type without a length. Write STRING"
 
 
