@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 Progress = Callable[[str], None]
+BATCH = "500"
+"""Events of one table's days that Dagster stores at once; without it, one by one."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -50,6 +52,7 @@ def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
         settings = home.dagster / "dagster.yaml"
         if not settings.exists():
             copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH)
     os.environ["DAGSTER_HOME"] = str(home.dagster)  # where the event log is looked for, here and in the runs' own processes
     try:
         with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
