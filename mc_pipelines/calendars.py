@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Calendar, read, read_calendar
 from mc_pipelines.reference_tables import fingerprint, relation_of
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from mc_pipelines.runner import Work
 
 __all__ = ["fingerprint"]  # the runner asks the module that computes a table
+
+
+def days(first: str, last: str | None = None) -> list[str]:
+    """Every day from first to last, inclusive, as window keys. Raises MissionError on anything that is no day or runs backwards."""
+    try:
+        begins, ends = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError as error:
+        raise MissionError(f"{first!r}..{last!r}: {error}. Write days as YYYY-MM-DD, a range as FIRST..LAST.") from error
+    if ends < begins:
+        raise MissionError(f"{first}..{last} runs backwards. Write the earlier day first.")
+    return [(begins + timedelta(days=step)).isoformat() for step in range((ends - begins).days + 1)]
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -91,7 +91,7 @@ def test_a_batch_that_fails_is_stored_one_by_one_and_nothing_twice(
     one_by_one = run(tmp_path / "one-by-one")
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
 
-    refused = []
+    refused: list[int] = []
 
     def failing(storage: KeptEngines) -> None:
         stored = storage._store_asset_event_tags
