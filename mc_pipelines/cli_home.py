@@ -52,7 +52,7 @@ def quarantine(window: str, source: str, reason: str | None, out: Path | None, a
     """List the rows refused on DAY or FIRST..LAST. Example: mission quarantine 2026-04-01..2026-04-30 --out mend"""
     from dataclasses import asdict
 
-    from mc_pipelines.orchestra import days
+    from mc_pipelines.calendars import days
     from mc_pipelines.quarantine import refused, write_replays
 
     first, to, last = window.partition("..")

@@ -126,7 +126,9 @@ SELECT period, tenant_id, meter, dimension, any_value(aggregation) AS aggregatio
        CAST(coalesce(sum(events) FILTER (WHERE inside), 0) AS BIGINT) AS events,
        CAST(coalesce(sum(quantity_sum) FILTER (WHERE inside), 0) AS DECIMAL(38, 9)) AS summed,
        min(quantity_min) AS lowest, max(quantity_max) AS highest,
-       max_by(latest_quantity, (latest_at, latest_ingested_at, latest_id)) AS latest,
+       -- As within a day: event time, then ingest time, where none counts as the newest, then id; the quantity, where two sources have all three.
+       first(latest_quantity ORDER BY latest_at DESC NULLS LAST, latest_ingested_at DESC NULLS FIRST, latest_id DESC NULLS LAST,
+                                      latest_quantity DESC NULLS LAST) FILTER (WHERE aggregation = 'latest') AS latest,
        count(DISTINCT item) AS items,
        any_value(period_us) AS period_us,
        CAST(coalesce(sum(CASE WHEN aggregation <> 'weighted_sum' THEN 0

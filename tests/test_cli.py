@@ -1,6 +1,7 @@
 """The command line: help with examples, exit codes, JSON, and errors that say what to do."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ def test_try_prints_accepted_and_refused_and_changes_nothing(tmp_path: Path) -> 
     assert "accepted 1, refused 1" in result.output
     assert "tenant_id:unknown_tenant" in result.output
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_is_shown_whether_or_not_the_package_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    def version(name: str) -> str:
+        if not installed:
+            raise PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr("mc_pipelines.code.version", version)
+    result = call(tmp_path, "--version")
+    assert (result.exit_code, result.output) == (0, f"mission, version {'1.2.3' if installed else 'unreleased'}\n")
 
 
 @pytest.mark.parametrize(

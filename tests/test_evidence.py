@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_merkle import split_root
 from test_month import MONTH, event, land, lay, plain
 
+from mc_pipelines.calendars import days
 from mc_pipelines.cli import main
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import build
@@ -28,7 +29,6 @@ from mc_pipelines.evidence.signing import known_keys, signer
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import Lake
-from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
 
 TABLE = "metering.usage_period"
