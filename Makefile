@@ -79,6 +79,7 @@ spark: $(SPARK)
 $(SPARK): $(READY) requirements-spark.lock
 	@echo "set-up: packages of requirements-spark.lock, each checked against its hash"
 	@$(PIP) install -q --no-compile --require-hashes --no-deps --no-build-isolation -r requirements-spark.lock 2> $(LOG) || { cat $(LOG) >&2; exit 1; }
+	@$(BIN)/python -m compileall -q -j 0 "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pyspark" >/dev/null || true
 	@touch $@
 
 # The index stays out of the file: whoever installs chooses where packages come from, the hashes say what they are.
