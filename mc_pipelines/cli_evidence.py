@@ -16,7 +16,8 @@ from mc_pipelines.errors import FAILED, MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry, Journal
+    from mc_pipelines.evidence.entry import Entry
+    from mc_pipelines.evidence.journal import Journal
     from mc_pipelines.evidence.signing import TrustedKeys
 
 A_PATH = click.Path(path_type=Path)
@@ -262,7 +263,7 @@ def keys_list() -> None:
 def revoke(key: str, last_valid: int, reason: str) -> None:
     """Revoke KEY (an id or its beginning) from an entry on. Example: mission keys revoke 3f2a --last-valid 12 --reason "laptop stolen" """
     from mc_pipelines.evidence.journal import Journal
-    from mc_pipelines.evidence.revocation import revoke as revoke_key
+    from mc_pipelines.evidence.journal import revoke as revoke_key
     from mc_pipelines.evidence.signing import signer
 
     home = Home.find()
