@@ -265,11 +265,16 @@ def test_a_run_says_as_json_what_it_built(tmp_path: Path, monkeypatch: pytest.Mo
     assert (built["staging.usage_events"], built["metering.usage_daily"], built["reference.tenants"]) == ((2, 20), (2, 2), (1, 1))
     assert {each["windows_rebuilt"] for each in said("2026-04-01..2026-04-02")["tables"]} == {0}
     file = home.landing / "usage_events" / "2026-04-02" / "a.ndjson"
-    file.write_bytes(file.read_bytes() + b"{}\n")
+    landed_as = file.read_bytes()
+    file.write_bytes(landed_as + b"{}\n")
     red = said("2026-04-01..2026-04-02")
     assert (red["exit_code"], red["red_days"], len(red["runs"])) == (2, ["2026-04-01", "2026-04-02"], 1)  # one commit, both or neither
     assert "a.ndjson" in red["problems"][0]
-    assert said("2026-04-01", "--failed")["days"] == []
+    file.write_bytes(landed_as)
+    mended = said("2026-04-01..2026-04-02", "--failed")
+    assert (mended["exit_code"], mended["days"], mended["red_days"]) == (0, ["2026-04-01", "2026-04-02"], [])
+    nothing = said("2026-04-01..2026-04-02", "--failed")
+    assert (nothing["exit_code"], nothing["days"], nothing["runs"], nothing["tables"]) == (0, [], [], [])
 
 
 def test_a_log_of_days_from_before_a_column_was_added_is_read(tmp_path: Path) -> None:
