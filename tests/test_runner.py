@@ -154,10 +154,11 @@ def test_outcomes_count_rows_by_window(bench: Bench) -> None:
 
 
 def test_a_view_is_asked_like_a_table_at_the_versions_that_are_pinned(bench: Bench) -> None:
-    land_all(bench)
-    bench.build(DAYS[:1], [])
-    first = bench.shop.lake.version("metering.usage_events")
+    bench.declare("meters", METERS)
+    bench.land(BY_DAY[DAYS[0]])
+    first = bench.shop.lake.version("staging.usage_events")
     assert first is not None
+    land_all(bench)
     bench.build(DAYS, [])
 
     def readings(pins: dict[str, int]) -> int:
@@ -167,7 +168,7 @@ def test_a_view_is_asked_like_a_table_at_the_versions_that_are_pinned(bench: Ben
         return int(row[0])
 
     # Requests by landing day, without the copy and the void: a; b and swap; c, d and swap-again.
-    assert (readings({"metering.usage_events": first}), readings({})) == (1, 6)
+    assert (readings({"staging.usage_events": first}), readings({})) == (1, 6)
     with pytest.raises(MissionError, match=r"metering\.readings: no such table"):
         views(bench.home, {"metering.readings": 1})
 

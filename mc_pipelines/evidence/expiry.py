@@ -18,7 +18,7 @@ from mc_pipelines.landing import landing_days
 from mc_pipelines.reference import Source, read, read_sources
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry
+    from mc_pipelines.evidence.entry import Entry
 
 WIDEST = 2
 """Days by which a landing day's end and a tenant's local midnight may lie apart, rounded up."""
