@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from benchmarks.measure import CHECKOUT, Cost, machine, median, python, run, show, size, versions, write_json
+from benchmarks.measure import Cost, machine, median, python, run, show, size, versions, write_json
 
 PROJECT, SCRIPT = "mc_pipelines, every asset", "DuckDB script by hand"
 KEEPING = "DuckDB script that keeps its events"
@@ -54,10 +54,7 @@ class Bench:
             KEEPING: python("benchmarks.script_duckdb", "--keep"),
         }
         if self.form == "parquet":
-            found |= {
-                OTHERS[name]: [path, str(CHECKOUT / "benchmarks" / f"script_{SCRIPTS[name]}.py")]
-                for name, path in self.interpreters.items()
-            }
+            found |= {OTHERS[name]: [path, "-m", f"benchmarks.script_{SCRIPTS[name]}"] for name, path in self.interpreters.items()}
         return found
 
     def absent(self) -> dict[str, str]:

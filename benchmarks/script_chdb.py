@@ -1,45 +1,26 @@
 """The same work as `script_duckdb`, written for chdb, ClickHouse in a process: landed Parquet files to period totals and variance.
 
-Usage: python script_chdb.py HOME OUT, with any interpreter that has chdb and tzdata; nothing else is imported.
+Usage: python -m benchmarks.script_chdb HOME OUT, with any interpreter that has chdb and tzdata.
 """
 
 import csv
 import json
 import sys
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import chdb
 from chdb.session import Session
 
-PERIOD = date(2026, 4, 1)
+from benchmarks.declared import declared
+
 INSTANT = r"^\\d{4}-\\d{2}-\\d{2}[T ]\\d{2}:\\d{2}:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]\\d{2}:\\d{2})$"
 TENANTS = "tenant_id String, zone String, start_utc DateTime64(6, 'UTC'), end_utc DateTime64(6, 'UTC'), cutoff Date"
 DAYS = "zone String, utc_day Date, local_day Date, begins DateTime64(6, 'UTC'), ends DateTime64(6, 'UTC')"
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
-
-
 def declare(home: Path, out: Path) -> None:
-    """Tenants with the bounds of their month, and the local days of their zones per UTC day, as CSV beside the results."""
-    rows: list[dict[str, Any]] = json.loads((home / "reference" / "tenants.yaml").read_text(encoding="utf-8"))["tenants"]
-    after = (PERIOD + timedelta(days=32)).replace(day=1)
-    tenants, days = [], []
-    for row in rows:
-        zone = ZoneInfo(row["zone"])
-        start, end = midnight(PERIOD, zone), midnight(after, zone)
-        tenants.append((row["tenant_id"], row["zone"], start, end, (end + timedelta(days=row["grace_days"])).date()))
-    for name in sorted({row["zone"] for row in rows}):
-        for step in range(-4, 40):
-            day = PERIOD + timedelta(days=step)
-            begins, ends = midnight(day, ZoneInfo(name)), midnight(day + timedelta(days=1), ZoneInfo(name))
-            touched = [begins.date() + timedelta(days=each) for each in range(3)]
-            days += [(name, utc, day, begins, ends) for utc in touched if datetime.combine(utc, time()) < ends and begins < ends]
-    for name, lines in (("tenants", tenants), ("days", days)):
+    """Tenants and local days as CSV beside the results."""
+    for name, lines in zip(("tenants", "days"), declared(home), strict=True):
         with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(lines)
 

@@ -1,21 +1,21 @@
 """The same work as `script_duckdb`, written for Spark on this machine: landed Parquet files to period totals and variance.
 
-Usage: python script_spark.py HOME OUT, with any interpreter that has pyspark and tzdata, and Java on the path.
+Usage: python -m benchmarks.script_spark HOME OUT, with any interpreter that has pyspark and tzdata, and Java on the path.
 """
 
 import json
 import os
 import sys
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyspark
 from pyspark.sql import SparkSession
 
-PERIOD = date(2026, 4, 1)
+from benchmarks.declared import declared
+
 INSTANT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+TENANTS = "tenant_id STRING, zone STRING, start_utc TIMESTAMP_NTZ, end_utc TIMESTAMP_NTZ, cutoff DATE"
+DAYS = "zone STRING, utc_day DATE, local_day DATE, begins TIMESTAMP_NTZ, ends TIMESTAMP_NTZ"
 OPTIONS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
@@ -25,31 +25,6 @@ OPTIONS = {
     "spark.driver.host": "127.0.0.1",
     "spark.ui.enabled": "false",
 }
-
-
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
-
-
-def declare(spark: Any, home: Path) -> None:
-    """Tenants with the bounds of their month, and the local days of their zones per UTC day."""
-    rows: list[dict[str, Any]] = json.loads((home / "reference" / "tenants.yaml").read_text(encoding="utf-8"))["tenants"]
-    after = (PERIOD + timedelta(days=32)).replace(day=1)
-    tenants, days = [], []
-    for row in rows:
-        zone = ZoneInfo(row["zone"])
-        start, end = midnight(PERIOD, zone), midnight(after, zone)
-        tenants.append((row["tenant_id"], row["zone"], start, end, (end + timedelta(days=row["grace_days"])).date()))
-    for name in sorted({row["zone"] for row in rows}):
-        for step in range(-4, 40):
-            day = PERIOD + timedelta(days=step)
-            begins, ends = midnight(day, ZoneInfo(name)), midnight(day + timedelta(days=1), ZoneInfo(name))
-            touched = [begins.date() + timedelta(days=each) for each in range(3)]
-            days += [(name, utc, day, begins, ends) for utc in touched if datetime.combine(utc, time()) < ends and begins < ends]
-    named = "tenant_id STRING, zone STRING, start_utc TIMESTAMP_NTZ, end_utc TIMESTAMP_NTZ, cutoff DATE"
-    spans = "zone STRING, utc_day DATE, local_day DATE, begins TIMESTAMP_NTZ, ends TIMESTAMP_NTZ"
-    spark.createDataFrame(tenants, named).createOrReplaceTempView("tenants")
-    spark.createDataFrame(days, spans).createOrReplaceTempView("days")
 
 
 def instant(column: str) -> str:
@@ -116,7 +91,8 @@ def main(home: Path, out: Path) -> None:
     for name, value in {**OPTIONS, "spark.local.dir": str(out), "spark.sql.warehouse.dir": str(out)}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
-    declare(spark, home)
+    for view, columns, told in zip(("tenants", "days"), (TENANTS, DAYS), declared(home), strict=True):
+        spark.createDataFrame(told, columns).createOrReplaceTempView(view)
     for view, source in (("landed", "usage_events"), ("logged", "gateway_log")):
         files = spark.read.option("mergeSchema", "true").parquet(f"{home}/landing/{source}/*/*.parquet")
         files.select("*", "_metadata.file_path").createOrReplaceTempView(view)

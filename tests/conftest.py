@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a home with reference data, and staged rows put into its lake by hand."""
 
 import hashlib
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ def md5(*parts: str) -> str:
 def key(*parts: str) -> Decimal:
     """The upper 126 bits of an md5, as staging has them."""
     return Decimal(int.from_bytes(hashlib.md5("\x1f".join(parts).encode()).digest(), "little") >> 2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def instant(text: str) -> datetime:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Bench, event
+from conftest import Bench, event, free_port
 from test_metering import METERS, ZONES, aggregated, amendments, boundaries, identities, variances
 
 from mc_pipelines import spark
@@ -38,12 +38,6 @@ OPTIONS = {
     "spark.driver.host": "127.0.0.1",
     "spark.connect.grpc.binding.address": "127.0.0.1",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
