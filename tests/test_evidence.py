@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,18 @@ def test_what_came_out_otherwise_is_named(home: Home) -> None:
     refused = call(home, "reproduce", bundle)
     assert refused.exit_code == 1
     assert "NOT verified" in refused.stdout
+
+
+def test_code_that_cannot_read_the_tables_names_the_code_that_can(home: Home) -> None:
+    bundle = bundles(home)[1]
+    recorded = Recorded.read(predicate_of(home, bundle))
+    models = dict(recorded.catalog.models)
+    models["metering.variance"] = replace(models["metering.variance"], sql="SELECT gone AS period FROM metering.usage_period")
+    other = replace(recorded, code="0123456789abcdef", catalog=replace(recorded.catalog, models=models))
+    with pytest.raises(
+        MissionError, match=r"made by code 0123456789ab, and this checkout cannot .* the checkout that closed the month.*gone"
+    ):
+        reproduce(home, bundle, other)
 
 
 def test_changed_and_missing_tables_are_named(home: Home) -> None:
