@@ -256,6 +256,3 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         sensors=automation.sensors(home, days),
         executor=dg.in_process_executor,
     )
-
-
-defs = build_defs()

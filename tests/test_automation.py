@@ -413,7 +413,7 @@ def daily_of(root: str) -> dg.JobDefinition:
 
 def test_a_backfill_of_assets_becomes_one_run_for_all_its_days(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISSION_HOME", str(home.root))
-    target = ModuleTarget("mc_pipelines.definitions", attribute=None, working_directory=str(CHECKOUT), location_name="mc_pipelines")
+    target = ModuleTarget("mc_pipelines.location", attribute=None, working_directory=str(CHECKOUT), location_name="mc_pipelines")
     daily = [
         spec.key for spec in build_defs(home).resolve_all_asset_specs() if isinstance(spec.partitions_def, dg.DailyPartitionsDefinition)
     ]
