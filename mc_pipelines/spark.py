@@ -103,10 +103,11 @@ def _session(url: str) -> "Iterator[Any]":
     where = urlsplit(url)
     try:
         with warnings.catch_warnings():
-            # pyspark 4.3 warns of pandas 3 at import; rows come back as Arrow, and pandas is not used.
+            # pyspark 4.3 warns of pandas 3 at import; rows come back as Arrow, and pandas is not used. The builder of pyspark.sql would also
+            # tell every process started from this one to speak Connect; the one of Connect itself does not.
             warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
             from pyspark.errors import PySparkException
-            from pyspark.sql import SparkSession
+            from pyspark.sql.connect.session import SparkSession
 
             with socket.create_connection((where.hostname, where.port), timeout=WAIT):
                 pass  # pyspark itself would go on trying for minutes
