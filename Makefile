@@ -1,12 +1,12 @@
 # make demo [FAULT=late|duplicates|missing|drift]   set up, then close April 2026 on the real samples
-# make test | lint | ui | lock | clean
+# make test | lint | ui | spark | lock | clean
 # VENV=/somewhere keeps the environment elsewhere; PYTHON=python3.13 chooses the interpreter; PYTEST_ARGS narrows the tests.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format ui lock clean
+.PHONY: help setup demo test lint format ui spark lock clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,6 +17,7 @@ UV ?= uv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
+SPARK := $(VENV)/.spark
 LOG := $(VENV)/set-up.log
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -72,10 +73,21 @@ format: $(READY)
 ui: $(READY)
 	@$(BIN)/mission ui
 
+# The other engine: 430 MB that most never need. pyspark has no wheel; it is built with the locked setuptools.
+spark: $(SPARK)
+
+$(SPARK): $(READY) requirements-spark.lock
+	@echo "set-up: packages of requirements-spark.lock, each checked against its hash"
+	@$(PIP) install -q --no-compile --require-hashes --no-deps --no-build-isolation -r requirements-spark.lock 2> $(LOG) || { cat $(LOG) >&2; exit 1; }
+	@$(BIN)/python -m compileall -q -j 0 "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pyspark" >/dev/null || true
+	@touch $@
+
 # The index stays out of the file: whoever installs chooses where packages come from, the hashes say what they are.
 lock:
 	$(UV) pip compile pyproject.toml --group build --group test --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --custom-compile-command "make lock" --output-file requirements.lock
+	$(UV) pip compile --group spark --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+	  --custom-compile-command "make lock" --output-file requirements-spark.lock
 
 # What was made, never what was given: samples and reference data stay. A MISSION_HOME elsewhere is not touched.
 clean:

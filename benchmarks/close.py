@@ -4,7 +4,6 @@ Each contender runs in a process of its own on the same files, in turn, and must
 prices yet, so nothing is rated. Usage: python -m benchmarks.close --events 3M
 """
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -18,11 +17,14 @@ from typing import Any
 
 import click
 
-from benchmarks.measure import CHECKOUT, Cost, machine, median, python, run, show, size, versions, write_json
+from benchmarks.measure import Cost, machine, median, python, run, show, size, versions, write_json
 
 PROJECT, SCRIPT = "mc_pipelines, every asset", "DuckDB script by hand"
-KEEPING, POLARS = "DuckDB script that keeps its events", "polars script by hand"
+KEEPING = "DuckDB script that keeps its events"
+OTHERS = {"polars": "polars script by hand", "chdb": "chdb script by hand", "pyspark": "Spark script by hand, local"}
+"""By package, contenders that run with an interpreter which has it."""
 MONTH = "2026-04"
+SCRIPTS = {"polars": "polars", "chdb": "chdb", "pyspark": "spark"}
 SUFFIX = {"K": 1_000, "M": 1_000_000}
 Totals = dict[tuple[str, str], tuple[Decimal, Decimal]]
 
@@ -37,7 +39,8 @@ class Bench:
     form: str
     repeat: int
     memory: str | None
-    polars: str | None
+    interpreters: Mapping[str, str]
+    """By package of OTHERS, a Python that has it."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -50,16 +53,15 @@ class Bench:
             SCRIPT: python("benchmarks.script_duckdb"),
             KEEPING: python("benchmarks.script_duckdb", "--keep"),
         }
-        if self.polars and self.form == "parquet":
-            found[POLARS] = [self.polars, str(CHECKOUT / "benchmarks" / "script_polars.py")]
+        if self.form == "parquet":
+            found |= {OTHERS[name]: [path, "-m", f"benchmarks.script_{SCRIPTS[name]}"] for name, path in self.interpreters.items()}
         return found
 
     def absent(self) -> dict[str, str]:
         """Contenders that did not run, and why."""
-        why = {} if self.polars else {POLARS: "not installed"}
-        if self.polars and self.form != "parquet":
-            why[POLARS] = "reads Parquet only"
-        return why | {"chdb, Spark local": "no script written yet"}
+        if self.form != "parquet":
+            return dict.fromkeys(OTHERS.values(), "reads Parquet only")
+        return {said: "no interpreter has it" for name, said in OTHERS.items() if name not in self.interpreters}
 
 
 def number(text: str) -> int:
@@ -144,7 +146,7 @@ def compete(bench: Bench, events: int) -> dict[str, Any]:
         "runs": {name: [asdict(cost) for cost in found] for name, found in costs.items()},
         "median": {name: asdict(median(found)) for name, found in costs.items()},
         "bytes_written": {name: said[name]["written"] for name in costs},
-        "polars": said.get(POLARS, {}).get("version"),
+        "versions": {name: said[shown]["version"] for name, shown in OTHERS.items() if shown in said},
         "profile": said[PROJECT]["profile"],
         "gates": gates(bench),
     }
@@ -219,13 +221,26 @@ def middle(runs: Sequence[Mapping[str, float]]) -> tuple[float, float]:
     return cost.cpu, cost.wall
 
 
-def polars_python(given: Path | None) -> str | None:
-    """An interpreter that has polars: the one named, else this one."""
-    if given is None:
-        return sys.executable if importlib.util.find_spec("polars") else None
-    if subprocess.run([given, "-c", "import polars"], check=False, capture_output=True).returncode:
-        raise click.BadParameter(f"{given} cannot import polars; install it there with: {given} -m pip install polars tzdata")
-    return str(given)
+def interpreters(given: Sequence[Path]) -> dict[str, str]:
+    """Which Python has which contender: this one, then those named."""
+    found: dict[str, str] = {}
+    for path in (sys.executable, *map(str, given)):
+        has = f"import importlib.util as u; print(*(name for name in {tuple(OTHERS)} if u.find_spec(name)))"
+        names = subprocess.run([path, "-c", has], check=True, capture_output=True, text=True).stdout.split()
+        found |= {name: path for name in names if name not in found}
+        if path != sys.executable and not names:
+            raise click.BadParameter(
+                f"{path} has none of {', '.join(OTHERS)}; install one there, and tzdata, with: {path} -m pip install polars tzdata"
+            )
+    return {name: found[name] for name in OTHERS if name in found}
+
+
+def print_growth(results: Sequence[Mapping[str, Any]]) -> None:
+    """CPU seconds per million events at every size: a row that stays level is linear."""
+    names = list(dict.fromkeys(name for result in results for name in result["median"]))
+    per = [{name: cost["cpu"] / result["events"] * 1e6 for name, cost in result["median"].items()} for result in results]
+    rows = [(name, *(each.get(name) for each in per)) for name in names]
+    show("CPU seconds per million events", ("", *(f"{result['events']:,}" for result in results)), rows)
 
 
 @click.command(epilog="Example: python -m benchmarks.close --events 1M,3M --repeat 2 --json close.json")
@@ -236,13 +251,19 @@ def polars_python(given: Path | None) -> str | None:
 @click.option("--repeat", default=1, show_default=True, help="Rounds; every second one runs in reverse order.")
 @click.option("--memory", help="DuckDB's memory limit for all that use it, for example 4GB.")
 @click.option("--contract-events", default="1M", show_default=True, help="Size of staging with and without rules; 0 leaves it out.")
-@click.option("--polars", type=click.Path(path_type=Path, exists=True), help="A Python that has polars and tzdata; this one by default.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="A Python that has polars, chdb or pyspark, and tzdata, beside this one; may be repeated.",
+)
 @click.option(
     "--work", type=click.Path(path_type=Path, file_okay=False), help="Folder for generated data, kept; a temporary one by default."
 )
 @click.option("--json", "document", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
 def main(
-    events: str, form: str, tenants: int, seed: int, repeat: int, memory: str | None, contract_events: str, polars: Path | None,
+    events: str, form: str, tenants: int, seed: int, repeat: int, memory: str | None, contract_events: str, pythons: tuple[Path, ...],
     work: Path | None, document: Path | None,
 ) -> None:  # fmt: skip
     """Close a generated month: the project against scripts by hand, the same totals, CPU, wall, memory, bytes."""
@@ -250,15 +271,17 @@ def main(
     with tempfile.TemporaryDirectory(prefix="bench-close-") as temporary:
         folder = (work or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder, seed, tenants, form, repeat, memory, polars_python(polars))
+        bench = Bench(folder, seed, tenants, form, repeat, memory, interpreters(pythons))
         results = []
         for each in sizes:
             results.append(compete(bench, each))
             print_size(bench, results[-1])
+        if len(results) > 1:
+            print_growth(results)
         contract = contracts(bench, staged) if staged else {}
         print_parts(results, contract)
     settings = {"events": sizes, "format": form, "tenants": tenants, "seed": seed, "repeat": repeat, "memory": memory}
-    about = {"machine": machine(), "versions": versions("duckdb", "deltalake", "dagster", "great-expectations", "pyarrow", "polars")}
+    about = {"machine": machine(), "versions": versions("duckdb", "deltalake", "dagster", "great-expectations", "pyarrow")}
     print(f"{about['machine']} {about['versions']}")
     write_json(document, {"settings": settings, **about, "absent": bench.absent(), "sizes": results, "contracts": contract})
 

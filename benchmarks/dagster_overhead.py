@@ -20,7 +20,7 @@ SPANS = (1, 31, 365)
 IMPORTS = {
     "python, nothing imported": "pass",
     "import dagster": "import dagster",
-    "the project's definitions": "import mc_pipelines.definitions",
+    "the project's definitions": "import mc_pipelines.location",
 }
 
 

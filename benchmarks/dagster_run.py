@@ -14,9 +14,10 @@ from unittest import mock
 import click
 
 from benchmarks.measure import Cost, inside, peak_mb
+from mc_pipelines.calendars import days
 from mc_pipelines.catalog import Model
 from mc_pipelines.home import Home
-from mc_pipelines.orchestra import days, instance
+from mc_pipelines.orchestra import instance
 from mc_pipelines.runner import Outcome, Workshop
 from mc_pipelines.starter import write_home
 

@@ -7,50 +7,21 @@ Usage: python -m benchmarks.script_duckdb HOME OUT [--keep]
 
 import json
 import sys
-from datetime import UTC, date, datetime, time, timedelta
 from os import environ
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 
-PERIOD = date(2026, 4, 1)
+from benchmarks.declared import declared
+
 INSTANT = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})"
-
-
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
-
-
-def local_days(zone_name: str) -> list[tuple[Any, ...]]:
-    """(zone, utc_day, local_day, start, end) around the period, one row per UTC day that a local day touches."""
-    zone = ZoneInfo(zone_name)
-    rows: list[tuple[Any, ...]] = []
-    for step in range(-4, 40):
-        day = PERIOD + timedelta(days=step)
-        start, end = midnight(day, zone), midnight(day + timedelta(days=1), zone)
-        rows += [
-            (zone_name, start.date() + timedelta(days=each), day, start, end)
-            for each in range(3)
-            if datetime.combine(start.date() + timedelta(days=each), time()) < end and start < end
-        ]
-    return rows
 
 
 def declare(con: duckdb.DuckDBPyConnection, home: Path) -> None:
     """Tenants with the bounds of their month, and the calendar of their zones."""
-    declared: list[dict[str, Any]] = json.loads((home / "reference" / "tenants.yaml").read_text(encoding="utf-8"))["tenants"]
-    after = (PERIOD + timedelta(days=32)).replace(day=1)
-    tenants: list[tuple[Any, ...]] = []
-    for tenant in declared:
-        zone = ZoneInfo(tenant["zone"])
-        start, end = midnight(PERIOD, zone), midnight(after, zone)
-        tenants.append((tenant["tenant_id"], tenant["zone"], start, end, (end + timedelta(days=tenant["grace_days"])).date()))
-    days = [row for zone_name in sorted({tenant["zone"] for tenant in declared}) for row in local_days(zone_name)]
     con.execute("CREATE TABLE tenants (tenant_id VARCHAR, zone VARCHAR, start_utc TIMESTAMP, end_utc TIMESTAMP, cutoff DATE)")
     con.execute("CREATE TABLE days (zone VARCHAR, utc_day DATE, local_day DATE, start_utc TIMESTAMP, end_utc TIMESTAMP)")
-    for table, rows in (("tenants", tenants), ("days", days)):
+    for table, rows in zip(("tenants", "days"), declared(home), strict=True):
         columns = [list(column) for column in zip(*rows, strict=True)]
         con.execute(f"INSERT INTO {table} SELECT unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)", columns)
 

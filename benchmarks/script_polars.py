@@ -1,41 +1,23 @@
 """The same work as `script_duckdb`, written in polars: landed Parquet files to period totals and variance, nothing of the project.
 
-Usage: python script_polars.py HOME OUT, with any interpreter that has polars and tzdata; nothing else is imported.
+Usage: python -m benchmarks.script_polars HOME OUT, with any interpreter that has polars and tzdata.
 """
 
 import json
 import sys
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-PERIOD = date(2026, 4, 1)
+from benchmarks.declared import declared
+
 INSTANT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
 METERS = ("api_requests", "egress_bytes", "unique_paths")
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
-
-
-def declared(home: Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def frames(home: Path) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Tenants with the bounds of their month, and the local days of their zones per UTC day."""
-    rows: list[dict[str, Any]] = json.loads((home / "reference" / "tenants.yaml").read_text(encoding="utf-8"))["tenants"]
-    after = (PERIOD + timedelta(days=32)).replace(day=1)
-    tenants, days = [], []
-    for row in rows:
-        zone = ZoneInfo(row["zone"])
-        start, end = midnight(PERIOD, zone), midnight(after, zone)
-        tenants.append((row["tenant_id"], row["zone"], start, end, (end + timedelta(days=row["grace_days"])).date()))
-    for name in sorted({row["zone"] for row in rows}):
-        for step in range(-4, 40):
-            day = PERIOD + timedelta(days=step)
-            begins, ends = midnight(day, ZoneInfo(name)), midnight(day + timedelta(days=1), ZoneInfo(name))
-            touched = [begins.date() + timedelta(days=each) for each in range(3)]
-            days += [(name, utc, day, begins, ends) for utc in touched if datetime.combine(utc, time()) < ends and begins < ends]
+    tenants, days = declared(home)
     moment, text = pl.Datetime("us"), pl.String
     named = {"tenant_id": text, "zone": text, "start_utc": moment, "end_utc": moment, "cutoff": pl.Date}
     spans = {"zone": text, "utc_day": pl.Date, "local_day": pl.Date, "begins": moment, "ends": moment}
@@ -107,7 +89,7 @@ def gateway(home: Path, tenants: pl.LazyFrame) -> pl.DataFrame:
 
 
 def main(home: Path, out: Path) -> None:
-    tenants, days = declared(home)
+    tenants, days = frames(home)
     rows = events(home, tenants, days)
     daily = counted(rows, "tenant_id", "local_day")
     totals = counted(rows.filter(pl.col("closed")), "tenant_id")

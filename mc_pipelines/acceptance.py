@@ -4,6 +4,7 @@ Great Expectations passes on empty frames, ignores nulls beside good values and 
 are looked for first ("no evidence" fails), and a gate passes only when GX and the exact comparison both say so.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,9 +53,13 @@ def _great_expectations(judged: Sequence[tuple[Gate, Judged]]) -> dict[str, bool
     """Great Expectations' own verdict by gate; one ephemeral context, imported only here because that takes seconds."""
     if not judged:
         return {}
-    import great_expectations as gx
     import pandas as pd
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    with warnings.catch_warnings():
+        # It imports pyspark where there is one (make spark), which warns of pandas 3; neither is used here.
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

@@ -1,10 +1,12 @@
 """Local days and billing periods as instants, made once with zoneinfo and the pinned tzdata; what they span is declared in calendar.yaml."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Calendar, read, read_calendar
 from mc_pipelines.reference_tables import fingerprint, relation_of
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
     from mc_pipelines.runner import Work
 
 __all__ = ["fingerprint"]  # the runner asks the module that computes a table
+
+
+def days(first: str, last: str | None = None) -> list[str]:
+    """Every day from first to last, inclusive, as window keys. Raises MissionError on anything that is no day or runs backwards."""
+    begins, ends = _day(first), _day(first if last is None else last)
+    if ends < begins:
+        raise MissionError(f"{first}..{last} runs backwards. Write the earlier day first.")
+    return [(begins + timedelta(days=step)).isoformat() for step in range((ends - begins).days + 1)]
+
+
+def _day(text: str) -> date:
+    remedy = "Write days as YYYY-MM-DD, for example 2026-04-01, and a range as FIRST..LAST."
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise MissionError(f"{text or 'nothing'} is not how a day is written here. {remedy}")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise MissionError(f"{text}: there is no such day. {remedy}") from error
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

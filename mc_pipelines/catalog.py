@@ -103,6 +103,10 @@ class Model:
         """The Python function that computes the table."""
         return getattr(import_module(self._module), (self.header.compute or "").rpartition(".")[2])
 
+    def offered(self, name: str) -> Any:
+        """What the module that computes the table offers beside it: `fingerprint` of outside inputs, `weight` of a window in bytes; or None."""
+        return None if self.sql is not None else getattr(import_module(self._module), name, None)
+
     @property
     def touched(self) -> str | None:
         """The table that says what touched a window, where a scope asks for it: `touched`, of the same deliverable."""

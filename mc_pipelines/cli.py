@@ -7,6 +7,7 @@ Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused,
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
     from mc_pipelines.close import Attempt
+    from mc_pipelines.orchestra import Ran
 
 
 class Friendly(click.Group):
@@ -43,8 +45,16 @@ def say(line: str) -> None:
     console.print(f"  {line}", markup=False)
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    from mc_pipelines.code import code_version
+
+    if asked:
+        click.echo(f"mission, version {code_version()}")
+        ctx.exit()
+
+
 @click.group(cls=Friendly, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mc_pipelines")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version and exit.")
 def main() -> None:
     """Close a month of usage: count it, reconcile it, judge it, sign it, show it.
 
@@ -60,7 +70,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     from time import monotonic
 
     from mc_pipelines import demo as sample
-    from mc_pipelines.orchestra import days
+    from mc_pipelines.calendars import days
 
     began = monotonic()
     home = sample.home_for(Home.find(), fault)
@@ -94,11 +104,15 @@ def _versions(home: Home) -> dict[str, int | None]:
     return {table: lake.version(table) for table in lake.tables()}
 
 
-def _run(home: Home, job: str, windows: list[str]) -> None:
+def _ran(home: Home, job: str, windows: list[str]) -> "Ran":
     from mc_pipelines.orchestra import run_job
 
     say(f"{job}: {windows[0]}..{windows[-1]}")
-    ran = run_job(home, job, windows, say)
+    return run_job(home, job, windows, say)
+
+
+def _run(home: Home, job: str, windows: list[str]) -> None:
+    ran = _ran(home, job, windows)
     if not ran.ok:
         raise MissionError(
             f"run {ran.run_id} of {job} failed:\n"
@@ -110,29 +124,34 @@ def _run(home: Home, job: str, windows: list[str]) -> None:
 def _close(home: Home, month: str) -> "Attempt":
     from mc_pipelines.close import attempt, month_key
 
-    before = _pages(home)
+    before, standing = _pages(home), _standing(home, month)
     _run(home, "month_end", [month_key(month)])
     # The run has signed and shown the attempt; asked again, the close returns what stands.
     from dataclasses import replace
 
     done = attempt(home, month)
-    after = _pages(home)
-    fresh = before.get("bundle") != str(done.bundle)
-    return replace(
-        done, fresh=fresh, pages=[home.site / name for name, digest in after.items() if name != "bundle" and before.get(name) != digest]
-    )
+    pages = [home.site / name for name, digest in _pages(home).items() if before.get(name) != digest]
+    return replace(done, fresh=done.bundle != standing, pages=pages)
+
+
+def _standing(home: Home, month: str) -> Path | None:
+    """The bundle of the newest attempt at the month that counts, as the journal names it."""
+    from mc_pipelines.close import attempts
+    from mc_pipelines.evidence.position import journal_at_hand
+
+    journal = journal_at_hand(home)
+    tried = attempts(journal, month) if journal else []
+    return home.evidence / str(tried[-1]["bundle"]) if tried else None
 
 
 def _pages(home: Home) -> dict[str, str]:
     from hashlib import sha256
 
-    pages = {
+    return {
         path.relative_to(home.site).as_posix(): sha256(path.read_bytes()).hexdigest()
         for path in sorted(home.site.rglob("*"))
         if path.is_file()
     }
-    bundles = sorted(home.evidence.glob("*/*/*/*/*/bagit.txt"))
-    return pages | ({"bundle": str(bundles[-1].parent)} if bundles else {})
 
 
 def _print_gates(home: Home, done: "Attempt") -> None:
@@ -189,27 +208,60 @@ def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
 @main.command()
 @click.argument("window")
 @click.option("--failed", is_flag=True, help="Only the days of the range whose last status is failed.")
-def run(window: str, failed: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
+def run(window: str, failed: bool, as_json: bool) -> None:
     """Build every daily table of DAY or FIRST..LAST. Example: mission run 2026-04-01..2026-04-30"""
     from mc_pipelines.automation import failed_days
+    from mc_pipelines.calendars import days
     from mc_pipelines.landing import strays
-    from mc_pipelines.orchestra import days
     from mc_pipelines.reference import read_sources
 
     home = Home.find()
-    first, _, last = window.partition("..")
-    wanted = days(first, last or None)
+    first, to, last = window.partition("..")
+    wanted = days(first, last if to else None)
     if failed:
         red = set(failed_days(home))
         wanted = [day for day in wanted if day in red]
-        if not wanted:
+        if not wanted and not as_json:
             click.echo("no failed day in this range")
             return
     for line in strays(home, read_sources(home)):
         say(line)
+    if as_json:
+        _run_json(home, wanted)
     for chunk in _contiguous(wanted):
         _run(home, "daily", chunk)
     click.echo(f"built {len(wanted)} day(s)")
+
+
+def _run_json(home: Home, wanted: list[str]) -> None:
+    """Build the days, print what came of it, and end with the exit code that stands in it; what follows a failed run is not begun."""
+    from mc_pipelines.automation import failed_days
+
+    runs: list[Ran] = []
+    for chunk in _contiguous(wanted):
+        runs.append(_ran(home, "daily", chunk))
+        if not runs[-1].ok:
+            break
+    code = 0 if all(ran.ok for ran in runs) else UNUSABLE
+    built = sorted({table for ran in runs for table in ran.built})
+    done = {
+        "days": wanted,
+        "runs": [ran.run_id for ran in runs],
+        "tables": [
+            {
+                "table": table,
+                "windows_rebuilt": sum(ran.built.get(table, (0, 0))[0] for ran in runs),
+                "rows": sum(ran.built.get(table, (0, 0))[1] for ran in runs),
+            }
+            for table in built
+        ],
+        "red_days": sorted(set(wanted) & set(failed_days(home))),
+        "problems": [problem for ran in runs for problem in ran.problems],
+        "exit_code": code,
+    }
+    click.echo(json.dumps(done, ensure_ascii=False))
+    sys.exit(code)
 
 
 def _contiguous(wanted: list[str]) -> list[list[str]]:

@@ -6,6 +6,7 @@ None of them makes evidence; `keys revoke` alone adds to the journal, and `vacuu
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from mc_pipelines.errors import FAILED, MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry, Journal
+    from mc_pipelines.evidence.entry import Entry
+    from mc_pipelines.evidence.journal import Journal
     from mc_pipelines.evidence.signing import TrustedKeys
 
 A_PATH = click.Path(path_type=Path)
@@ -261,7 +263,7 @@ def keys_list() -> None:
 def revoke(key: str, last_valid: int, reason: str) -> None:
     """Revoke KEY (an id or its beginning) from an entry on. Example: mission keys revoke 3f2a --last-valid 12 --reason "laptop stolen" """
     from mc_pipelines.evidence.journal import Journal
-    from mc_pipelines.evidence.revocation import revoke as revoke_key
+    from mc_pipelines.evidence.journal import revoke as revoke_key
     from mc_pipelines.evidence.signing import signer
 
     home = Home.find()
@@ -276,17 +278,25 @@ def revoke(key: str, last_valid: int, reason: str) -> None:
 @click.command()
 @click.option("--hours", default=24, show_default=True, help="Spare files younger than this: a run may still write or read them.")
 @click.option("--dry-run", is_flag=True, help="List what would go; delete nothing.")
-def vacuum(hours: int, dry_run: bool) -> None:
-    """Delete table versions that are neither the newest nor pinned by signed work. Example: mission vacuum --dry-run"""
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day that retention is judged on (default: today in UTC).")
+def vacuum(hours: int, dry_run: bool, as_of: datetime | None) -> None:
+    """Delete table versions that are neither the newest nor pinned by signed work; list what is past retention. Example: mission vacuum --dry-run"""
+    from mc_pipelines.evidence.expiry import lines, past
     from mc_pipelines.evidence.vacuum import pins
     from mc_pipelines.evidence.vacuum import vacuum as sweep
 
     home = Home.find()
-    swept = sweep(home, pins(home, _journal(home).chain()), hours, dry_run)
+    chain = _journal(home).chain()
+    overdue = past(home, (as_of or datetime.now(UTC)).date(), chain)
+    swept = sweep(home, pins(home, chain), hours, dry_run)
     for table, files in swept.items():
         for file in files:
             click.echo(f"{table}  {file}")
     click.echo(f"{sum(map(len, swept.values()))} file(s) of {len(swept)} table(s) {'would go' if dry_run else 'deleted'}")
+    for line in lines(overdue):
+        click.echo(line)
+    if overdue:
+        click.echo("What is past retention is not deleted here; docs/operations.md says how.")
 
 
 COMMANDS = (verify, prove, reproduce, trace, journal, keys, vacuum)

@@ -52,11 +52,11 @@ def quarantine(window: str, source: str, reason: str | None, out: Path | None, a
     """List the rows refused on DAY or FIRST..LAST. Example: mission quarantine 2026-04-01..2026-04-30 --out mend"""
     from dataclasses import asdict
 
-    from mc_pipelines.orchestra import days
+    from mc_pipelines.calendars import days
     from mc_pipelines.quarantine import refused, write_replays
 
-    first, _, last = window.partition("..")
-    found = refused(Home.find(), source, days(first, last or None), reason)
+    first, to, last = window.partition("..")
+    found = refused(Home.find(), source, days(first, last if to else None), reason)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found], ensure_ascii=False))
     elif out is None:
@@ -66,7 +66,8 @@ def quarantine(window: str, source: str, reason: str | None, out: Path | None, a
         for path in write_replays(found, out):
             click.echo(f"{path}: mend it, then land it as landing/{source}/<today>/{path.name}", err=as_json)
         for row in (row for row in found if not row.whole):
-            click.echo(f"{row.file}:{row.offset}: too long to be kept whole; take it from the landed file", err=True)
+            why = "its personal fields are withheld" if row.personal else "too long to be kept whole"
+            click.echo(f"{row.file}:{row.offset}: {why}; take it from the landed file", err=True)
     if not as_json:
         click.echo(f"{len(found)} row(s) refused")
 

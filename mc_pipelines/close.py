@@ -24,7 +24,8 @@ from mc_pipelines.shell import write_views
 if TYPE_CHECKING:
     import duckdb
 
-    from mc_pipelines.evidence.journal import Entry, Journal
+    from mc_pipelines.evidence.entry import Entry
+    from mc_pipelines.evidence.journal import Journal
 
 DELIVERABLE = "metering"
 FOLDER = "finance/metering/close"

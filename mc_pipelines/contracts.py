@@ -1,23 +1,20 @@
-"""Data contracts (ODCS 3.1): what is acceptable at the door, read strictly and compiled to DuckDB expressions over one JSON text a row.
+"""Data contracts: what is acceptable at the door, compiled to DuckDB expressions over one JSON text a row, and what producers are promised.
 
-A field's value is the text at its physical name; a rule says what is wrong with that text. Files and rows are `staging.py`'s.
+A field's value is the text at its physical name; a rule says what is wrong with that text. A contract's file is read in `odcs.py`, files and
+rows are `staging.py`'s.
 """
 
-import re
 from dataclasses import dataclass
-from functools import cache
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.errors import MissionError
-
 EARLIEST, LATEST = "1970-01-01", "2200-01-01"
 NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9}0*)?"
-INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
+INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 EXACT_DIGITS = 15
 """Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
-OPTIONS = frozenset({"pattern", "minimum", "maximum", "minLength", "maxLength"})
 TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "number": "DECIMAL(38,9)", "array": "VARCHAR"}
 
 
@@ -30,6 +27,7 @@ class Field:
     logical: str
     required: bool
     options: tuple[tuple[str, Any], ...]
+    personal: bool = False
 
     @property
     def typed(self) -> str:
@@ -55,7 +53,6 @@ class Field:
             found["missing"] = f"{quoted} IS NULL"
         if self.logical == "number":
             found["type"] = untyped
-            found["precision"] = f"CASE WHEN inexact IS NOT NULL THEN list_contains(string_split(inexact, ' '), {literal(self.name)}) END"
         if self.logical == "timestamp":
             local = f"regexp_full_match({quoted}, {literal(LOCAL)})"  # asked of bad values only: a regular expression is dear
             found["zone"] = f"CASE WHEN {untyped} THEN {local} END"
@@ -74,7 +71,7 @@ class Field:
             return {"pattern": f"NOT regexp_full_match({quoted}, {literal(value)})"}
         if option in {"minLength", "maxLength"}:
             return {option: f"length({quoted}) {'<' if option == 'minLength' else '>'} {int(value)}"}
-        return {option: f"{self.value} {'<' if option == 'minimum' else '>'} {float(value):g}"}
+        return {option: f"{self.value} {'<' if option == 'minimum' else '>'} CAST('{Decimal(str(value)):f}' AS DECIMAL(38,9))"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,16 @@ class Contract:
         return tuple(sorted({field.path.split(".")[0] for field in self.fields if "." in field.path}))
 
     @property
+    def texts(self) -> tuple[Field, ...]:
+        """The fields whose value is any text."""
+        return tuple(field for field in self.fields if field.logical == "string")
+
+    @property
+    def personal(self) -> tuple[Field, ...]:
+        """The fields that are kept as a keyed hash only."""
+        return tuple(field for field in self.fields if field.personal)
+
+    @property
     def top_level(self) -> frozenset[str]:
         """Every name that a row may have at its top: plain fields, objects, and dotted fields written flat."""
         return frozenset({field.path for field in self.fields} | set(self.objects))
@@ -100,50 +107,6 @@ class Contract:
 def literal(value: Any) -> str:
     """A SQL text literal."""
     return "'" + str(value).replace("'", "''") + "'"
-
-
-def _line(path: Path, part: str) -> int:
-    return next((number for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if part in text), 1)
-
-
-@cache
-def load_contract(path: Path) -> Contract:
-    """Read one ODCS file. MissionError names file, line, value and remedy for anything unknown."""
-    from open_data_contract_standard.model import OpenDataContractStandard
-    from pydantic import ValidationError
-    from yaml import YAMLError
-
-    try:
-        declared = OpenDataContractStandard.from_file(str(path))
-    except (ValidationError, YAMLError, TypeError, ValueError) as error:
-        raise MissionError(f"{path}: not an ODCS contract: {error}") from error
-    if not declared.schema_ or not declared.schema_[0].properties or not declared.version:
-        raise MissionError(f"{path}:1: a contract needs a version and one schema with properties.")
-    fields = tuple(_field(path, each) for each in declared.schema_[0].properties)
-    return Contract(path.name.partition(".")[0], declared.version, fields, path)
-
-
-def _field(path: Path, declared: Any) -> Field:
-    where = f"{path}:{_line(path, f'name: {declared.name}')}"
-    if declared.logicalType not in TYPES:
-        raise MissionError(f"{where}: {declared.name}: logicalType {declared.logicalType!r} is not one of {', '.join(TYPES)}.")
-    if declared.physicalType != TYPES[declared.logicalType]:
-        raise MissionError(
-            f"{where}: {declared.name}: physicalType of a {declared.logicalType} is {TYPES[declared.logicalType]}, not {declared.physicalType!r}."
-        )
-    unknown = sorted(set(declared.model_extra or {}))
-    options = declared.logicalTypeOptions or {}
-    unknown += sorted(set(options) - OPTIONS)
-    if unknown:
-        raise MissionError(f"{where}: {declared.name}: unknown key(s) {', '.join(unknown)}. Options are {', '.join(sorted(OPTIONS))}.")
-    if "pattern" in options:
-        try:
-            re.compile(options["pattern"])
-        except re.error as error:
-            raise MissionError(f"{where}: {declared.name}: pattern {options['pattern']!r}: {error}.") from error
-    return Field(
-        declared.name, declared.physicalName or declared.name, declared.logicalType, bool(declared.required), tuple(sorted(options.items()))
-    )
 
 
 def promise(contract: Contract) -> dict[str, Any]:

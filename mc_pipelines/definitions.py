@@ -14,6 +14,7 @@ import dagster as dg
 from dagster import BetaWarning, PreviewWarning
 
 from mc_pipelines import automation, display, opslog
+from mc_pipelines.calendars import days as days_between
 from mc_pipelines.catalog import Catalog, Model, read_catalog
 from mc_pipelines.close import DELIVERABLE, gates_of
 from mc_pipelines.disk import DiskError
@@ -21,7 +22,6 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
-from mc_pipelines.orchestra import days as days_between
 from mc_pipelines.reference import read_calendar
 from mc_pipelines.runner import Outcome, Workshop, materialise
 
@@ -256,6 +256,3 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         sensors=automation.sensors(home, days),
         executor=dg.in_process_executor,
     )
-
-
-defs = build_defs()

@@ -6,6 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mc_pipelines.errors import MissionError
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -13,6 +15,22 @@ if TYPE_CHECKING:
 MEMORY = "2GB"
 """What one computation may take unless MISSION_MEMORY says otherwise: several people work on one machine."""
 _opened = count()
+
+
+def spark_url() -> str | None:
+    """Where portable models run: at the Spark Connect server that MISSION_ENGINE names (sc://host:port), or here (None). MissionError for anything else."""
+    from urllib.parse import urlsplit
+
+    named = os.environ.get("MISSION_ENGINE") or "duckdb"
+    if named == "duckdb":
+        return None
+    try:
+        where = urlsplit(named)
+        if where.scheme == "sc" and where.hostname and where.port:
+            return named
+    except ValueError:
+        pass
+    raise MissionError(f"MISSION_ENGINE={named}: write duckdb, or sc://host:port of a Spark Connect server.")
 
 
 def connect() -> "duckdb.DuckDBPyConnection":

@@ -10,3 +10,7 @@ class MissionError(Exception):
 
 class SupersededError(MissionError):
     """A window was written meanwhile from newer inputs; the older run gives way."""
+
+
+class RetypedError(MissionError):
+    """Columns changed in a way that only all windows of a table can follow, in one commit."""

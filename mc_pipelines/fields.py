@@ -1,19 +1,21 @@
 """Landed rows with every field of a contract as text, whatever their format: one SELECT of the same shape for all of them.
 
 The shape: `landing_day`, `file`, `replay_of`, `position` (from 1), `reject` (why there is no row to judge, else NULL), `whole` (the row as
-it stood, for the quarantine), one VARCHAR per field, `inexact` (names of numbers that their JSON spelling rounds) and `extras` (unknown
-fields as JSON text in key order, NULL without any). Whether a value is acceptable is decided in `staging.py`.
+it stood, for the quarantine), one VARCHAR per field, `flaws` (reasons that the texts no longer show: numbers that their JSON spelling rounds,
+objects and lists in place of a text; comma-separated, NULL without any) and `extras` (unknown fields as JSON text in key order, NULL without
+any). Whether a value is acceptable is decided in `staging.py`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mc_pipelines import rawlines
+from mc_pipelines import personal, rawlines
 from mc_pipelines.contracts import EXACT_DIGITS, Contract, Field, literal
 from mc_pipelines.landing import LandedFile
 
 if TYPE_CHECKING:
     import duckdb
+    from duckdb.sqltypes import DuckDBPyType
 
 ENVELOPE = ("specversion", "datacontenttype", "dataschema")
 """CloudEvents attributes that say nothing of usage and are no unknown fields."""
@@ -48,7 +50,7 @@ def _group(con: "duckdb.DuckDBPyConnection", contract: Contract, kind: str, file
 def _nothing(contract: Contract) -> str:
     fields = ", ".join(f'CAST(NULL AS VARCHAR) AS "{field.name}"' for field in contract.fields)
     return f"""SELECT CAST(NULL AS DATE) AS landing_day, '' AS file, CAST(NULL AS DATE) AS replay_of, CAST(NULL AS BIGINT) AS position,
-        '' AS whole, '' AS reject, {fields}, '' AS inexact, '' AS extras WHERE false"""
+        '' AS whole, '' AS reject, {fields}, '' AS flaws, '' AS extras WHERE false"""
 
 
 def _from_lines(contract: Contract, lines: str) -> str:
@@ -76,15 +78,15 @@ def _from_lines(contract: Contract, lines: str) -> str:
             FROM valid
         ),
         shaped AS (SELECT *, {_unknown(contract, names)} AS unknown FROM read),
-        paired AS (SELECT *, {_pairs(contract)} AS pairs FROM shaped)
-        SELECT landed_path, landed_row, coalesce(raw, line) AS whole,
+        paired AS (SELECT *, {_pairs(contract, names)} AS pairs FROM shaped)
+        SELECT landed_path, landed_row, coalesce(raw, {personal.redacted(contract, "json")}, line) AS whole,
                CASE WHEN reject IS NOT NULL THEN reject
                     WHEN json IS NULL THEN 'json:invalid'
                     WHEN kinds[1] <> 'OBJECT' OR {misshaped} THEN 'json:not_an_object'
                     WHEN {keys} - len(unknown) <> len(list_filter(present, lambda there: there)) THEN 'json:duplicate_key'
                     WHEN len(unknown) > 1 AND len(unknown) <> len(list_distinct(unknown)) THEN 'json:duplicate_key'
                     WHEN {_told_twice(contract)} THEN 'json:duplicate_key' END AS reject,
-               {_found(contract)}, {_inexact(numbers, len(objects), places)} AS inexact, {EXTRAS} AS extras
+               {_found(contract)}, {_flaws(contract, len(objects), places)} AS flaws, {EXTRAS} AS extras
         FROM paired"""
 
 
@@ -125,75 +127,111 @@ def _unknown(contract: Contract, names: Sequence[str]) -> str:
     """SQL: the list of unknown names, those inside a known object with its name and a dot before them."""
     lists = [f"list_filter(keys[1], lambda k: k NOT IN ({', '.join(map(literal, names))}))"]
     for at, name in enumerate(contract.objects, 2):
-        inner = ", ".join(literal(field.path.removeprefix(f"{name}.")) for field in contract.fields if field.path.startswith(f"{name}."))
+        inner = ", ".join(map(literal, _inner(contract, name)))
         strangers = f"list_filter(coalesce(keys[{at}], []), lambda k: k NOT IN ({inner}))"
         lists.append(f"list_transform({strangers}, lambda k: {literal(name + '.')} || k)")
     return lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
 
 
-def _inexact(numbers: Sequence[Field], first: int, places: Mapping[str, int]) -> str:
-    """SQL: the numbers that JSON wrote with a fraction and more digits than its reader keeps; as text they are exact."""
-    if not numbers:
-        return "CAST(NULL AS VARCHAR)"
+def _inner(contract: Contract, name: str) -> list[str]:
+    """The names that an object's fields have inside it."""
+    return [field.path.removeprefix(f"{name}.") for field in contract.fields if field.path.startswith(f"{name}.")]
+
+
+def _path(name: str) -> str:
+    return f'$."{name}"'
+
+
+def _flaws(contract: Contract, first: int, places: Mapping[str, int]) -> str:
+    """SQL: numbers that JSON wrote with a fraction and more digits than its reader keeps (as text they are exact), and texts that are none."""
     flags = []
-    for at, field in enumerate(numbers, 1):
+    for field in contract.texts:
+        for path in _paths(field):
+            text = f"found[{places[path]}]"
+            # Only what looks like an object or a list is asked what it is.
+            composed = f"json_type(json, {literal(path)}) IN ('OBJECT', 'ARRAY')"
+            flags.append(
+                f"CASE WHEN (starts_with({text}, '{{') OR starts_with({text}, '[')) AND {composed} THEN {literal(f'{field.name}:type')} END"
+            )
+    for at, field in enumerate((field for field in contract.fields if field.logical == "number"), 1):
         for path in _paths(field):
             # A flat name is rare: its kind is asked for only where it stands.
             flat = f"found[{places[path]}] IS NOT NULL AND json_type(json, {literal(path)}) = 'DOUBLE'"
             double = f"kinds[{first + at}] = 'DOUBLE'" if path == _nested(field) else flat
             digits = f"length(regexp_replace(json_extract_string(json, {literal(path)}), '[^0-9]', '', 'g'))"
-            flags.append(f"CASE WHEN {double} AND {digits} > {EXACT_DIGITS} THEN {literal(field.name)} END")
-    return f"nullif(concat_ws(' ', {', '.join(flags)}), '')"
+            flags.append(f"CASE WHEN {double} AND {digits} > {EXACT_DIGITS} THEN {literal(f'{field.name}:precision')} END")
+    return _joined(flags)
 
 
-def _pairs(contract: Contract) -> str:
-    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names, or with one twice."""
-    inside = " ".join(
-        f"WHEN starts_with(k, {literal(name + '.')}) AND json_exists(json, {(pointer := _pointer(f'/{name}/', f'k[{len(name) + 2}:]'))}) "
-        f"THEN json_extract_string(json, {pointer})"
-        for name in contract.objects
-    )
-    top = f"json_extract_string(json, {_pointer('/', 'k')})"
-    value = f"CASE {inside} ELSE {top} END" if inside else top
-    pairs = f"list_transform(list_sort(unknown), lambda k: {{'k': k, 'v': {value}}})"
+def _joined(reasons: Sequence[str]) -> str:
+    return f"nullif(concat_ws(',', {', '.join(reasons)}), '')" if reasons else "CAST(NULL AS VARCHAR)"
+
+
+def _pairs(contract: Contract, names: Sequence[str]) -> str:
+    """SQL: name and value of every unknown field that says something, in name order; NULL for a row without unknown names, or with one twice.
+
+    An object is opened once, not once per name: a line may have ten thousands of them.
+    """
+    lists = [_entries("json", names, "")]
+    lists += [_entries(f"json_extract(json, {literal(_path(name))})", _inner(contract, name), f"{name}.") for name in contract.objects]
     return (
         "CASE WHEN len(unknown) > 0 AND len(unknown) = len(list_distinct(unknown)) "
-        f"THEN list_filter({pairs}, lambda pair: pair.v IS NOT NULL) END"
+        f"THEN list_sort(list_filter(list_concat({', '.join(lists)}), lambda pair: pair.v IS NOT NULL)) END"
     )
 
 
-def _pointer(parent: str, key: str) -> str:
-    """SQL: the JSON pointer (RFC 6901) of a key that may hold anything, quotes and dots too, which a JSON path cannot say."""
-    return f"{literal(parent)} || replace(replace({key}, '~', '~0'), '/', '~1')"
+def _entries(json: str, known: Sequence[str], before: str) -> str:
+    """SQL: key (with `before` in front) and text of what an object holds beside the known names; NULL of anything but an object."""
+    entries = f"map_entries(from_json({json}, '\"MAP(VARCHAR, JSON)\"'))"
+    strangers = f"list_filter({entries}, lambda each: each.key NOT IN ({', '.join(map(literal, known))}))"
+    return f"list_transform({strangers}, lambda each: {{'k': {literal(before)} || each.key, 'v': json_extract_string(each.value, '$')}})"
 
 
 def _from_columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> str:
     """Rows that have columns already: fields are read from them, one level of known objects opened."""
-    found = _columns(con, contract, source)
-    fields = ", ".join(f'{found.pop(field.path, "CAST(NULL AS VARCHAR)")} AS "{field.name}"' for field in contract.fields)
-    unknown = {name: text for name, text in sorted(found.items()) if name not in ENVELOPE}
+    described = con.sql(f"SELECT * EXCLUDE (landed_path, landed_row) FROM ({source}) LIMIT 0")
+    columns = dict(zip(described.columns, described.types, strict=True))
+    found = _columns(contract, columns)
+    both = [" <> ".join(text for text, _ in places) for places in found.values() if len(places) > 1]
+    shapeless = [f"{_name(name)} IS NOT NULL" for name in contract.objects if name in columns and columns[name].id != "struct"]
+    composed = [
+        f"CASE WHEN {text} IS NOT NULL THEN {literal(f'{field.name}:type')} END"
+        for field in contract.texts
+        for text, kind in found.get(field.path, ())
+        if _is_composed(kind)
+    ]
+    texts = {name: f"coalesce({', '.join(text for text, _ in places)})" for name, places in found.items()}
+    fields = ", ".join(f'{texts.pop(field.path, "CAST(NULL AS VARCHAR)")} AS "{field.name}"' for field in contract.fields)
+    unknown = {name: text for name, text in sorted(texts.items()) if name not in ENVELOPE}
     pairs = ", ".join(f"{{'k': {literal(name)}, 'v': {text}}}" for name, text in unknown.items())
     extras = EXTRAS.replace("pairs", f"list_filter([{pairs}], lambda pair: pair.v IS NOT NULL)") if unknown else "CAST(NULL AS VARCHAR)"
+    whole = ", ".join(f"{literal(name)}: {_name(name)}" for name in columns)
     return f"""
-        SELECT landed_path, landed_row, CAST(to_json(each) AS VARCHAR) AS whole, CAST(NULL AS VARCHAR) AS reject, {fields},
-               CAST(NULL AS VARCHAR) AS inexact, {extras} AS extras
-        FROM ({source}) AS each"""
+        SELECT landed_path, landed_row, {personal.redacted(contract, f"CAST(to_json({{{whole}}}) AS VARCHAR)")} AS whole,
+               CASE WHEN {" OR ".join(shapeless) or "false"} THEN 'json:not_an_object'
+                    WHEN {" OR ".join(both) or "false"} THEN 'json:duplicate_key' END AS reject,
+               {fields}, {_joined(composed)} AS flaws, {extras} AS extras
+        FROM ({source})"""
 
 
-def _columns(con: "duckdb.DuckDBPyConnection", contract: Contract, source: str) -> dict[str, str]:
-    """Dotted name -> SQL text of every column of a source. Where a name is both nested and flat, the nested one comes first."""
-    described = con.sql(f"SELECT * EXCLUDE (landed_path, landed_row) FROM ({source}) LIMIT 0")
-    flat: dict[str, str] = {}
-    nested: dict[str, str] = {}
-    for name, kind in zip(described.columns, described.types, strict=True):
-        quoted = '"' + name.replace('"', '""') + '"'
+def _columns(contract: Contract, columns: "Mapping[str, DuckDBPyType]") -> dict[str, list[tuple[str, str]]]:
+    """Dotted name -> (SQL text, type) wherever it stands: nested in a known object first, then flat."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, kind in columns.items():
         if name in contract.objects and kind.id == "struct":
             for part, inner in kind.children:
-                nested[f"{name}.{part}"] = _as_text(f'{quoted}."{part.replace(chr(34), chr(34) * 2)}"', str(inner))
+                found.setdefault(f"{name}.{part}", []).insert(0, (_as_text(f"{_name(name)}.{_name(part)}", str(inner)), str(inner)))
         else:
-            flat[name] = _as_text(quoted, str(kind))
-    both = {name: f"coalesce({nested[name]}, {flat[name]})" for name in nested.keys() & flat.keys()}
-    return flat | nested | both
+            found.setdefault(name, []).append((_as_text(_name(name), str(kind)), str(kind)))
+    return found
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _is_composed(kind: str) -> bool:
+    return kind.startswith(("STRUCT", "MAP")) or kind.endswith("]")
 
 
 def _as_text(column: str, kind: str) -> str:
@@ -203,6 +241,6 @@ def _as_text(column: str, kind: str) -> str:
         utc = f"{column} AT TIME ZONE 'UTC'"
         whole = f"strftime({utc}, '%Y-%m-%dT%H:%M:%S.%fZ')"
         return f"CASE WHEN epoch_ns({utc}) % 1000 = 0 THEN {whole} ELSE CAST({column} AS VARCHAR) END"
-    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+    if _is_composed(kind):
         return f"CAST(to_json({column}) AS VARCHAR)"
     return column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"

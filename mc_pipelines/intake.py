@@ -9,12 +9,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import fields, landing, rawlines, staging
-from mc_pipelines.contracts import Contract, load_contract
+from mc_pipelines import contracts, fields, landing, personal, rawlines, staging
+from mc_pipelines.contracts import Contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
 from mc_pipelines.lake import Draft
+from mc_pipelines.odcs import load_contract
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,7 +33,8 @@ def contract_of(home: "Home", source: str) -> Contract:
     """The contract of a source, the home's replacing the checkout's."""
     path = home.declared(f"checks/contracts/{source}.odcs.yaml")
     if not path.exists():
-        raise MissionError(f"{path}: no contract for source {source!r}. Write one, or name one that exists.")
+        names = sorted(Path(name).name.partition(".")[0] for name in home.declarations("checks/contracts", "*.odcs.yaml"))
+        raise MissionError(f"{path}: no contract for source {source!r}. There are {', '.join(names)}; name one of them, or write this one.")
     return load_contract(path)
 
 
@@ -46,7 +48,10 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
         whole.update(f"{line}\n".encode())
     for file in files:
         whole.update(f"{file.name} {file.scan.sha256}\n".encode())
-    for path in (contract_of(shop.home, source).path, *(Path(module.__file__ or "") for module in (fields, landing, rawlines, staging))):
+    contract = contract_of(shop.home, source)
+    if contract.personal:
+        whole.update(hashlib.sha256(b"key of personal fields" + personal.key(shop.home)).digest())
+    for path in (contract.path, *(Path(module.__file__ or "") for module in (contracts, fields, landing, personal, rawlines, staging))):
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
 
@@ -95,7 +100,9 @@ def _judged(work: "Work", source: str) -> tuple[staging.Staged, dict[str, str]]:
             (window, line) for line in left if not Path(line.partition(":")[0]).name.startswith(".")
         ]  # hidden ones are nobody's data
     digest = hashlib.sha256("\n".join([*(file.scan.sha256 for _, file in files), *(line for _, line in unread)]).encode()).hexdigest()
-    staged = staging.stage(work.con, contract_of(work.shop.home, source), files, work.shop.run_id, unread)
+    contract = contract_of(work.shop.home, source)
+    personal.bind(work.con, contract, work.shop.home)
+    staged = staging.stage(work.con, contract, files, work.shop.run_id, unread)
     return staged, dict.fromkeys(work.windows, digest)
 
 
@@ -117,14 +124,17 @@ def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]
     from mc_pipelines.calendars import calendar_instants
     from mc_pipelines.reference import read, read_calendar
 
-    file = landing.single(path)
+    contract, file = contract_of(home, source), landing.single(path)
     con = connect()
+    personal.bind(con, contract, home, make=False)
     con.execute("CREATE SCHEMA reference")
     con.execute("CREATE TABLE reference.tenants (tenant_id VARCHAR)")
     con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])
     con.execute("CREATE TABLE reference.calendar (begins TIMESTAMP, ends TIMESTAMP)")
     con.execute("INSERT INTO reference.calendar VALUES (?, ?)", calendar_instants(read_calendar(home)))
-    result = staging.stage(con, contract_of(home, source), [("1970-01-01", file)])
+    result = staging.stage(con, contract, [("1970-01-01", file)])
+    for (why,) in result.facts.filter("left_because IS NOT NULL").project("left_because").fetchall():
+        raise MissionError(f"{path}: {why}.")
     return _records(result.accepted), _records(result.refused)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mc_pipelines.columns import added, drafted_schema, duckdb_type, fit, nothing, schema_of
 from mc_pipelines.disk import room, writing
-from mc_pipelines.errors import MissionError, SupersededError
+from mc_pipelines.errors import MissionError, RetypedError, SupersededError
 from mc_pipelines.faults import reach
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ class Draft:
     relation: "duckdb.DuckDBPyRelation"
     recipes: Mapping[str, str]
     inputs: Mapping[str, int]
-    sort: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,23 +125,24 @@ class Lake:
 
     def select(self, opened: "DeltaTable", where: str | None = None) -> str:
         """A SELECT over the files of an opened table, columns in the table's order."""
-        import pyarrow as pa
-
-        fields = pa.schema(opened.schema().to_arrow())
+        fields = schema_of(opened)
         files = self.files(opened, where)
         if not files:
-            columns = ", ".join(f'CAST(NULL AS {_duckdb_type(each.type)}) AS "{each.name}"' for each in fields)
-            return f"SELECT {columns} WHERE false"
-        hive = ", ".join(f"{_quoted(name)}: {_duckdb_type(fields.field(name).type)}" for name in opened.metadata().partition_columns)
+            return nothing(fields)
+        hive = ", ".join(f"{_quoted(name)}: {duckdb_type(fields.field(name).type)}" for name in opened.metadata().partition_columns)
         options = f"hive_partitioning = true, hive_types = {{{hive}}}" if hive else "hive_partitioning = false"
         columns = ", ".join(f'"{each.name}"' for each in fields)
-        return f"SELECT {columns} FROM read_parquet([{', '.join(map(_quoted, files))}], {options})"
+        rows = f"read_parquet([{', '.join(map(_quoted, files))}], {options}"
+        if any(map(added, fields)):  # perhaps no file has the column: its type comes from the table
+            return f"SELECT {columns} FROM ({nothing(fields)} UNION ALL BY NAME SELECT * FROM {rows}, union_by_name = true))"
+        return f"SELECT {columns} FROM {rows})"
 
     def replace(self, table: str, column: str | None, draft: Callable[[], Draft | None], run_id: str = "") -> int | None:
         """Swap the draft's windows in one commit and return the new version; None where nothing was stale.
 
         `draft` is called anew for each attempt, so that a run which lost a race reads the newest inputs before it writes.
-        Raises SupersededError when, attempt after attempt, somebody else had newer inputs. DiskError where the disk takes nothing more.
+        Raises SupersededError when, attempt after attempt, somebody else had newer inputs; RetypedError where the columns changed in a way
+        that windows besides the draft's cannot follow. DiskError where the disk takes nothing more.
         """
         import duckdb
         from deltalake.exceptions import CommitFailedError, DeltaError
@@ -161,13 +162,21 @@ class Lake:
                     if handle is None:
                         handle = self._create(table, column, drafted)
                     if not self._outdated(table, drafted):
-                        self._write(handle, column, drafted, run_id)
+                        self._write(table, handle, column, drafted, run_id)
                         reach("lake.committed")
                         return self.version(table)
             except CommitFailedError:
                 pass
+            except RetypedError:
+                if handle is None or self.version(table) == handle.version():
+                    raise
             time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
         raise SupersededError(f"{table}: others kept writing {', '.join(refused)} from newer inputs. Run it again when they are done.")
+
+    def fit(self, table: str, column: str | None, draft: Draft) -> None:
+        """RetypedError or MissionError where the draft's columns cannot go into the table as it is now."""
+        if (opened := self.open(table)) is not None:
+            fit(table, column, opened, drafted_schema(draft.relation), draft.recipes)
 
     def _outdated(self, table: str, draft: Draft) -> bool:
         last = self.windows(table)
@@ -183,7 +192,7 @@ class Lake:
         assert opened is not None
         return opened
 
-    def _write(self, handle: "DeltaTable", column: str | None, draft: Draft, run_id: str) -> None:
+    def _write(self, table: str, handle: "DeltaTable", column: str | None, draft: Draft, run_id: str) -> None:
         from deltalake import CommitProperties, WriterProperties, write_deltalake
 
         metadata = {
@@ -192,16 +201,17 @@ class Lake:
             "inputs": json.dumps(dict(sorted(draft.inputs.items()))),
         }
         predicate = f"{column} in ({', '.join(map(_quoted, sorted(draft.recipes)))})" if column else None
-        relation = draft.relation.order(", ".join(draft.sort)) if draft.sort else draft.relation
-        reader = relation.to_arrow_reader(BATCH_ROWS)
+        fitted = fit(table, column, handle, drafted_schema(draft.relation), draft.recipes)
+        # What windows stay, and with which columns, was seen at the handle's version: a change of columns must be the next one.
+        retries = 0 if column is None or fitted.changed else 100
         write_deltalake(
             handle,
-            _announced(reader),
+            _announced(draft.relation.project(fitted.projection).to_arrow_reader(BATCH_ROWS), fitted.schema),
             mode="overwrite",
             predicate=predicate,
-            schema_mode="overwrite" if column is None else None,
+            schema_mode="overwrite" if fitted.changed else None,
             writer_properties=WriterProperties(compression="ZSTD", compression_level=3),
-            commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=100 if column else 0),
+            commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=retries),
         )
 
     def files_digest(self, table: str, version: int) -> str:
@@ -248,33 +258,17 @@ class Lake:
         return found
 
 
-def _announced(reader: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+def _announced(reader: "pa.RecordBatchReader", schema: "pa.Schema") -> "pa.RecordBatchReader":
+    """The same rows, with the marks that the columns have in `schema`."""
     import pyarrow as pa
 
     def batches() -> Iterator[Any]:
         yield from reader
         reach("lake.rows_handed_over")
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    marked = [each.with_metadata(schema.field(each.name).metadata) for each in reader.schema]
+    return pa.RecordBatchReader.from_batches(pa.schema(marked), batches())
 
 
 def _quoted(value: str) -> str:
     return "'" + str(value).replace("'", "''") + "'"
-
-
-def _duckdb_type(kind: "pa.DataType") -> str:
-    text = str(kind)
-    if text.startswith("decimal"):
-        return "DECIMAL" + text[text.index("(") :]
-    names = {
-        "string": "VARCHAR",
-        "large_string": "VARCHAR",
-        "string_view": "VARCHAR",
-        "int64": "BIGINT",
-        "int32": "INTEGER",
-        "bool": "BOOLEAN",
-    }
-    names |= {"date32[day]": "DATE", "timestamp[us]": "TIMESTAMP", "double": "DOUBLE", "int16": "SMALLINT", "int8": "TINYINT"}
-    if text not in names:
-        raise MissionError(f"column type {text} is not one that tables here may have. Cast it in the model.")
-    return names[text]

@@ -8,23 +8,31 @@ import hashlib
 import re
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Format = Literal["ndjson", "csv", "parquet"]
 SUFFIXES: dict[str, Format] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
 CHUNK = 1 << 20
 FRESH_NS, PAUSE_S = 2_000_000_000, 0.5
 """A file written to in the last two seconds is looked at twice, half a second apart, to see whether it still grows."""
+NO_LINE_END = (
+    "its last line has no line end, so its last value may be cut; where the file is whole, add one (echo >> FILE, echo | gzip >> FILE.gz)"
+)
 MOST_LINE = 1 << 20
 """Bytes of the longest line that is read as a row; a longer one is quarantined with its beginning."""
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 ROW_NAMES = frozenset({"landed_path", "landed_row", "file_row_number"})
 """Columns that the readers in `rawlines.py` put beside a Parquet file's own."""
 REPLAY = re.compile(r"replay-of-(\d{4}-\d{2}-\d{2})")
@@ -83,6 +91,8 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
     rows, clean, quoted, rest, last = 0, True, False, b"", b""
     try:
         for chunk in opened(path):
+            if not (rows or rest) and chunk.startswith(UTF16):
+                return Scan(sha, 0, False, False, False, "UTF-16 by its first bytes; write it in UTF-8")
             if clean and (
                 b"\0" in chunk
                 or b"\r" in chunk
@@ -106,8 +116,10 @@ def _scan(path: Path, kind: Format, size: int, changed_ns: int) -> Scan:
         return Scan(sha, 1, False, quoted, False, "its lines end in CR alone; write them with LF or CRLF")
     if rest.strip():
         rows += 1
+        if kind == "csv":
+            return Scan(sha, rows, False, quoted, False, NO_LINE_END)
         clean = clean and _text(rest)
-        if kind == "ndjson" and not rest.rstrip().endswith(b"}"):
+        if not rest.rstrip().endswith(b"}"):
             return Scan(sha, rows, False, quoted, False, "the last line ends in mid-row")
     return Scan(sha, rows, clean, quoted, True, "")
 
@@ -134,12 +146,24 @@ def _parquet(path: Path, sha: str) -> Scan:
 
     try:
         footer = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        names = footer.schema_arrow.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         return Scan(sha, 0, False, False, False, f"not readable as Parquet ({error})")
-    names = footer.schema_arrow.names
+    if twice := _twice(footer.schema_arrow):
+        return Scan(sha, 0, False, False, False, f"column {', '.join(twice)}: stands twice, capitals aside; keep one")
     if taken := [name for name in names if name.lower() in ROW_NAMES]:
         return Scan(sha, 0, False, False, False, f"column {', '.join(taken)}: the reader needs this name; give the column another one")
     return Scan(sha, footer.metadata.num_rows, True, False, bool(names), "" if names else "has no columns")
+
+
+def _twice(schema: "pa.Schema") -> list[str]:
+    """Columns, or fields inside one, that a reader without regard to capitals cannot tell apart."""
+    import pyarrow as pa
+
+    groups = [list(schema.names)]
+    groups += [[f"{each.name}.{inner.name}" for inner in each.type] for each in schema if pa.types.is_struct(each.type)]
+    seen = [Counter(map(str.lower, names)) for names in groups]
+    return sorted({name for names, count in zip(groups, seen, strict=True) for name in names if count[name.lower()] > 1})
 
 
 def _format(path: Path) -> Format | None:
@@ -232,10 +256,21 @@ def _begins_with(path: Path, size: int, sha: str) -> bool:
         return hashlib.sha256(stream.read(size)).hexdigest() == sha
 
 
+def _closed(path: Path, size: int) -> bool:
+    """Whether all that was added to a file's first `size` bytes is the line end that it lacked."""
+    with path.open("rb") as stream:
+        stream.seek(size)
+        added = stream.read(64)
+    try:
+        return (gzip.decompress(added) if path.suffix == ".gz" else added) in {b"\n", b"\r\n"}
+    except (EOFError, OSError, zlib.error):
+        return False
+
+
 def unchanged(files: list[LandedFile], known: Mapping[str, tuple[str, int]]) -> None:
     """Landed files are immutable: MissionError where a known file's bytes changed or the file is gone.
 
-    `known` has sha256 and size by name.
+    `known` has sha256 and size by name. A line end added to a last line without one changes no row, and is allowed.
     """
     now = {file.name: file.scan.sha256 for file in files}
     by_name = {file.name: file for file in files}
@@ -245,6 +280,8 @@ def unchanged(files: list[LandedFile], known: Mapping[str, tuple[str, int]]) -> 
                 f"landing/{name}: was landed with sha256 {sha} and is gone, or no longer whole. Put it back as it was; what must not count is voided by an amending event."
             )
         if now[name] != sha and by_name[name].bytes > size and _begins_with(by_name[name].path, size, sha):
+            if _closed(by_name[name].path, size):
+                continue
             raise MissionError(
                 f"landing/{name}: grew after landing, from {size} to {by_name[name].bytes} bytes; its beginning is what landed. Move what was "
                 f"added into a file of today's folder (tail -c +{size + 1}), and cut this one back (truncate -s {size})."

@@ -3,6 +3,7 @@
 The rules of portable SQL stand in `portable.py`; what a declaration must be to be read at all stands where it is read.
 """
 
+import re
 from collections.abc import Callable
 
 from mc_pipelines import reference
@@ -14,10 +15,10 @@ from mc_pipelines.landing import strays
 
 def problems(home: Home) -> list[str]:
     """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
-    from mc_pipelines.contracts import load_contract
     from mc_pipelines.evidence.retention import read_retention
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
+    from mc_pipelines.odcs import load_contract
 
     looks: list[Callable[[], object]] = [
         lambda: read_catalog(home),
@@ -49,7 +50,7 @@ def _across(home: Home) -> list[str]:
     from mc_pipelines import portable
 
     catalog = read_catalog(home)
-    found = _unjudged(home, catalog)
+    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home)]
     for model in catalog.models.values():
         found += [*_misdescribed(model), *portable.problems(model)]
     return found
@@ -81,6 +82,34 @@ def _unjudged(home: Home, catalog: Catalog) -> list[str]:
         f"{path}: gate {gate.gate} judges {gate.table}, which no file under assets/ declares."
         for path, gate in gates
         if gate.table not in known
+    ]
+
+
+def _unmeterable(home: Home) -> list[str]:
+    """Meters on a type that the contract refuses: nothing could ever count there."""
+    from mc_pipelines.odcs import load_contract
+
+    contract = load_contract(home.declared("checks/contracts/usage_events.odcs.yaml"))
+    pattern = next((dict(field.options).get("pattern", ".*") for field in contract.fields if field.name == "type"), ".*")
+    return [
+        f"{reference.line_of(home, 'meters', meter)}: meter {meter.meter}: no event has the type {meter.type!r}; {contract.path} takes {pattern}."
+        for meter in reference.read(home, "meters")
+        if not re.fullmatch(pattern, meter.type)
+    ]
+
+
+def _unknown(home: Home) -> list[str]:
+    """Explained differences and settled conflicts of a tenant or meter that nobody declares."""
+    known = {
+        "tenant_id": {tenant.tenant_id for tenant in reference.read(home, "tenants")},
+        "meter": {meter.meter for meter in reference.read(home, "meters")},
+    }
+    return [
+        f"{reference.line_of(home, kind, row)}: {name} {value!r} is not declared among the {name.removesuffix('_id')}s. Mend it, or take the row out."
+        for kind in ("explained", "conflicts")
+        for row in reference.read(home, kind)
+        for name, names in known.items()
+        if (value := getattr(row, name, None)) is not None and value not in names
     ]
 
 

@@ -3,13 +3,13 @@
 Everything that plain SQL can say is in assets/metering/; nothing here reads a clock or a file other than reference data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import reference, reference_tables
 from mc_pipelines.errors import MissionError
-from mc_pipelines.staging import digest
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,15 +19,38 @@ if TYPE_CHECKING:
 NANO = Decimal("0.000000001")
 VALUE_COLUMNS = frozenset({"bytes", "path", "status", "context_tokens", "generated_tokens", "blocks", "value"})
 LISTS, TEXTS = frozenset({"blocks"}), frozenset({"path", "status", "blocks"})
-CARRIED = (
-    "landing_day, tenant_id, source, id, kind, "
-    f"CASE WHEN kind <> 'usage' THEN {digest('tenant_id', 'amends_source', 'amends_id')} END AS target_key, "
-    "occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
-)
+CARRIED = "landing_day, tenant_id, source, id, kind, amends_key AS target_key, occurred_at, occurred_us, ingested_at, local_day, day_end_us, event_key"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the engines have no common text for: a text literal, a JSON object of names and columns, the distinct texts of a JSON list."""
+
+    literal: Callable[[str], str]
+    json_object: Callable[[Sequence[tuple[str, str]]], str]
+    items: Callable[[str], str]
 
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _spark_literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+DUCKDB = Dialect(
+    _literal,
+    lambda pairs: f"CAST(json_object({', '.join(f'{_literal(name)}, {column}' for name, column in pairs)}) AS VARCHAR)",
+    lambda column: f"unnest(list_distinct(from_json({column}, '[\"VARCHAR\"]')))",
+)
+SPARK = Dialect(
+    _spark_literal,
+    lambda pairs: (
+        f"to_json(named_struct({', '.join(f'{_spark_literal(name)}, {column}' for name, column in pairs)}), map('ignoreNullFields', 'false'))"
+    ),
+    lambda column: f"explode(array_distinct(array_compact(from_json({column}, 'ARRAY<STRING>'))))",
+)
 
 
 def _column(meter: reference.Meter, name: str) -> str:
@@ -38,12 +61,12 @@ def _column(meter: reference.Meter, name: str) -> str:
     return name
 
 
-def meter_select(meter: reference.Meter, source: str = "metering.usage_events") -> str:
+def meter_select(meter: reference.Meter, dialect: Dialect = DUCKDB) -> str:
     """One SELECT: what the events of a meter's type contribute to it. Dimensions become canonical JSON text, '' where there are none."""
-    conditions = [f"type = {_literal(meter.type)}"]
-    conditions += [f"{_column(meter, name)} IN ({', '.join(map(_literal, allowed))})" for name, allowed in sorted(meter.filter.items())]
-    pairs = ", ".join(f"{_literal(name)}, {_column(meter, name)}" for name in meter.dimensions)
-    dimension = f"CAST(json_object({pairs}) AS VARCHAR)" if pairs else "''"
+    said = dialect.literal
+    conditions = [f"type = {said(meter.type)}"]
+    conditions += [f"{_column(meter, name)} IN ({', '.join(map(said, allowed))})" for name, allowed in sorted(meter.filter.items())]
+    dimension = dialect.json_object([(name, _column(meter, name)) for name in meter.dimensions]) if meter.dimensions else "''"
     if meter.aggregation == "count":
         item, quantity = "''", "CAST(1 AS DECIMAL(38, 9))"
     elif meter.value is None:
@@ -59,26 +82,31 @@ def meter_select(meter: reference.Meter, source: str = "metering.usage_events") 
                 f"which holds {'a list' if value in LISTS else 'text' if value in TEXTS else 'a number'}. `unique_count` counts texts; `list: true` is for {', '.join(LISTS)}."
             )
         conditions.append(f"{value} IS NOT NULL")
-        item = (
-            (f"unnest(list_distinct(from_json({value}, '[\"VARCHAR\"]')))" if meter.list else f"CAST({value} AS VARCHAR)")
-            if unique
-            else "''"
-        )
+        item = (dialect.items(value) if meter.list else f"CAST({value} AS STRING)") if unique else "''"
         quantity = "CAST(1 AS DECIMAL(38, 9))" if unique else f"CAST({value} AS DECIMAL(38, 9))"
     return (
-        f"SELECT {CARRIED}, {_literal(meter.meter)} AS meter, {dimension} AS dimension, {item} AS item, {quantity} AS quantity "
-        f"FROM {source} WHERE {' AND '.join(conditions)} AND kind <> 'void'"
+        f"SELECT {CARRIED}, {said(meter.meter)} AS meter, {dimension} AS dimension, {item} AS item, {quantity} AS quantity "
+        f"FROM metering.usage_events WHERE {' AND '.join(conditions)} AND kind <> 'void'"
     )
 
 
 def readings(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per event, meter and item; a void is one row without a meter. Compiled from the table of meters, as the reader pins it."""
-    selects = [meter_select(meter) for meter in reference_tables.meters_of(work.con)]
+    return work.con.sql(_readings(work, DUCKDB))
+
+
+def readings_on_spark(work: "Work") -> str:
+    """The same SELECT as Spark understands it."""
+    return _readings(work, SPARK)
+
+
+def _readings(work: "Work", dialect: Dialect) -> str:
+    selects = [meter_select(meter, dialect) for meter in reference_tables.meters_of(work.con)]
     selects.append(
         f"SELECT {CARRIED}, '' AS meter, '' AS dimension, '' AS item, CAST(0 AS DECIMAL(38, 9)) AS quantity "
         "FROM metering.usage_events WHERE kind = 'void'"
     )
-    return work.con.sql(" UNION ALL ".join(selects))
+    return " UNION ALL ".join(selects)
 
 
 STATES = """
@@ -98,7 +126,9 @@ SELECT period, tenant_id, meter, dimension, any_value(aggregation) AS aggregatio
        CAST(coalesce(sum(events) FILTER (WHERE inside), 0) AS BIGINT) AS events,
        CAST(coalesce(sum(quantity_sum) FILTER (WHERE inside), 0) AS DECIMAL(38, 9)) AS summed,
        min(quantity_min) AS lowest, max(quantity_max) AS highest,
-       max_by(latest_quantity, (latest_at, latest_ingested_at, latest_id)) AS latest,
+       -- As within a day: event time, then ingest time, where none counts as the newest, then id; the quantity, where two sources have all three.
+       first(latest_quantity ORDER BY latest_at DESC NULLS LAST, latest_ingested_at DESC NULLS FIRST, latest_id DESC NULLS LAST,
+                                      latest_quantity DESC NULLS LAST) FILTER (WHERE aggregation = 'latest') AS latest,
        count(DISTINCT item) AS items,
        any_value(period_us) AS period_us,
        CAST(coalesce(sum(CASE WHEN aggregation <> 'weighted_sum' THEN 0

@@ -22,10 +22,12 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
     from deltalake import DeltaTable, write_deltalake
     from deltalake.exceptions import DeltaError
 
+    from mc_pipelines.columns import ADDED
     from mc_pipelines.lake import KEEP
 
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} | {"recorded": now} for row in rows])
+    data = data.cast(pa.schema([each.with_metadata(ADDED) for each in data.schema]))  # rows of earlier versions may lack any of them
     uri = Lake(str(home.lake)).table_uri(table)
     with writing(uri, DeltaError):
         room(uri)
@@ -53,7 +55,7 @@ def failed(home: Home) -> list[tuple[str, str]]:
     if Lake(str(home.lake)).view(con, DAYS) is None:
         return []
     rows = con.sql(
-        f"SELECT day, asset FROM {DAYS} GROUP BY day, asset HAVING arg_max(status, recorded) = 'failed' ORDER BY day, asset"
+        f"SELECT day, asset FROM {DAYS} GROUP BY day, asset HAVING arg_max(status, coalesce(recorded, '')) = 'failed' ORDER BY day, asset"
     ).fetchall()
     return [(str(day), str(asset)) for day, asset in rows]
 

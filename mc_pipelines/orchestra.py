@@ -1,12 +1,11 @@
 """Run Dagster jobs from the command line, in this process and on the home's own instance, so that the UI shows the same runs."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
 from shutil import copyfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.disk import probe, writing
 from mc_pipelines.errors import MissionError
@@ -16,27 +15,19 @@ if TYPE_CHECKING:
     import dagster as dg
 
 Progress = Callable[[str], None]
+BATCH = "500"
+"""Events of one table's days that Dagster stores at once; without it, one by one."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A finished run: its id, whether it succeeded, and what went wrong in words."""
+    """A finished run: its id, whether it succeeded, what went wrong in words, and for every table built the windows and rows rebuilt."""
 
     run_id: str
     ok: bool
     problems: tuple[str, ...]
-
-
-def days(first: str, last: str | None = None) -> list[str]:
-    """Every day from first to last, inclusive, as window keys. Raises MissionError on anything that is no day or runs backwards."""
-    try:
-        begins, ends = date.fromisoformat(first), date.fromisoformat(last or first)
-    except ValueError as error:
-        raise MissionError(f"{first!r}..{last!r}: {error}. Write days as YYYY-MM-DD, a range as FIRST..LAST.") from error
-    if ends < begins:
-        raise MissionError(f"{first}..{last} runs backwards. Write the earlier day first.")
-    return [(begins + timedelta(days=step)).isoformat() for step in range((ends - begins).days + 1)]
+    built: Mapping[str, tuple[int, int]]
 
 
 @contextmanager
@@ -50,6 +41,7 @@ def instance(home: Home) -> "Iterator[dg.DagsterInstance]":
         settings = home.dagster / "dagster.yaml"
         if not settings.exists():
             copyfile(CHECKOUT / "deploy" / "dagster.yaml", settings)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH)
     os.environ["DAGSTER_HOME"] = str(home.dagster)  # where the event log is looked for, here and in the runs' own processes
     try:
         with dg.DagsterInstance.from_config(str(home.dagster)) as opened:
@@ -85,7 +77,19 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
         finally:
             stop()
         problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
-        return Ran(result.run_id, result.success, tuple(problems))
+        return Ran(result.run_id, result.success, tuple(problems), _built(result.all_events))
+
+
+def _built(events: "Sequence[dg.DagsterEvent]") -> dict[str, tuple[int, int]]:
+    """(windows, rows) rebuilt of every table of the run; what a table's own days say of it is the same for each."""
+    found: dict[str, tuple[int, int]] = {}
+    for event in events:
+        if event.is_step_materialization:
+            made = event.step_materialization_data.materialization
+            said: dict[str, Any] = {name: each.value for name, each in made.metadata.items()}
+            if "windows_rebuilt" in said:
+                found[".".join(made.asset_key.path)] = int(said["windows_rebuilt"]), int(said.get("dagster/row_count", 0))
+    return found
 
 
 def _problem(event: "dg.DagsterEvent") -> str:

@@ -6,6 +6,7 @@ sqlglot only reads the text here. It never writes what runs.
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.catalog import Model
@@ -49,12 +50,20 @@ def problems(model: Model) -> list[str]:
         return []
     before = model.path.read_text(encoding="utf-8").partition(model.sql)[0].count("\n")
     tree = _dialect().parse(model.sql)[0]
-    found = {(before + 1 + model.sql[:at].count("\n"), what, remedy) for rule in RULES for at, what, remedy in rule(tree)}
+    breaches = [*_spelling(model.sql), *(breach for rule in RULES for breach in rule(tree))]
+    found = {(before + 1 + model.sql[:at].count("\n"), what, remedy) for at, what, remedy in breaches}
     return [f"{model.path}:{line}: {what}: {remedy}, {MARK}." for line, what, remedy in sorted(found)]
 
 
 Breach = tuple[int, str, str]
 """Offset in the SQL (sqlglot's own line numbers go wrong after parameters), what stands there, what to write instead."""
+
+
+def _spelling(sql: str) -> Iterator[Breach]:
+    """The parser takes these words for one type, and Spark does not."""
+    for token, following in pairwise(_dialect().tokenize(sql)):
+        if token.text.upper() in {"VARCHAR", "TEXT"} and following.text == ")":  # a column may have such a name
+            yield token.start, f"`{token.text}`", "Spark has no such type without a length. Write STRING"
 
 
 def _division(tree: "exp.Query") -> Iterator[Breach]:
@@ -114,7 +123,7 @@ def _casts(tree: "exp.Query") -> Iterator[Breach]:
         kind, inner = cast.to.this.name, cast.this.unnest()
         inner = inner.this if isinstance(inner, exp.Window) else inner
         if kind in ENGINE_OWN:
-            yield _breach(cast, f"the type {kind} is not on both engines. Take DECIMAL(38, 0), BIGINT, TIMESTAMP or VARCHAR")
+            yield _breach(cast, f"the type {kind} is not on both engines. Take DECIMAL(38, 0), BIGINT, TIMESTAMP or STRING")
         if kind in WHOLE and not isinstance(inner, exact):
             yield _breach(cast, "one engine rounds and the other cuts. Write floor, ceil or round inside the CAST")
 

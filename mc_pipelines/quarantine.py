@@ -12,12 +12,13 @@ from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
+from mc_pipelines.personal import WITHHELD
 from mc_pipelines.rawlines import RAW_CHARACTERS
 
 
 @dataclass(frozen=True)
 class Refused:
-    """One refused row: where it landed (`offset` from 1), why it was refused, and its text, cut after 2000 characters."""
+    """One refused row: where it landed (`offset` from 1), why it was refused, and its text, cut after 2000 characters, personal fields withheld."""
 
     landing_day: str
     file: str
@@ -27,7 +28,11 @@ class Refused:
 
     @property
     def whole(self) -> bool:
-        return len(self.raw) < RAW_CHARACTERS
+        return len(self.raw) < RAW_CHARACTERS and not self.personal
+
+    @property
+    def personal(self) -> bool:
+        return WITHHELD in self.raw
 
 
 def refused(home: Home, source: str, days: Sequence[str], reason: str | None) -> list[Refused]:
@@ -47,7 +52,7 @@ def refused(home: Home, source: str, days: Sequence[str], reason: str | None) ->
 def write_replays(rows: Sequence[Refused], folder: Path) -> list[Path]:
     """One `replay-of-<day>.ndjson` per landing day with the rows as they stood, to be mended and landed in a later day's folder.
 
-    A row whose text was cut is left out: it is named by file and offset, and is taken from the landed file.
+    A row whose text was cut, or has personal fields, is left out: it is named by file and offset, and is taken from the landed file.
     """
     by_day: dict[str, list[str]] = {}
     for row in rows:

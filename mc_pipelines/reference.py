@@ -9,17 +9,14 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-
-if TYPE_CHECKING:
-    pass
 
 
 @cache
@@ -28,8 +25,27 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones()) - {"localtime", "Factory"}  # what these mean depends on the machine
 
 
+@cache
+def currencies() -> frozenset[str]:
+    """Every code of ISO 4217 that is in use."""
+    from iso4217 import Currency
+
+    return frozenset(currency.code for currency in Currency)
+
+
 class Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` as true and 20260101 as a number; as a count or a day they would pass for 1 and for seconds."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted is not bool:
+            raise ValueError("YAML reads this as a yes or no; write a number, or put a text in quotes")
+        if isinstance(value, int | float) and wanted in {date, AwareDatetime}:
+            raise ValueError("YAML reads this as a number; write a day as YYYY-MM-DD, an instant as YYYY-MM-DDThh:mm:ssZ")
+        return value
 
 
 Kind = TypeVar("Kind", bound=Declared)
@@ -55,6 +71,13 @@ class Tenant(Declared):
     def _known(cls, value: str) -> str:
         if value not in zones():
             raise ValueError(f"{value} is no IANA time zone; write one such as Europe/Berlin")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _in_use(cls, value: str) -> str:
+        if value not in currencies():
+            raise ValueError(f"{value} is no ISO 4217 currency in use; write one such as EUR")
         return value
 
 
@@ -128,17 +151,17 @@ class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: igno
         return mapping
 
 
-def _load(path: Path) -> Any:
+def load_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
     except FileNotFoundError as error:
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {error}") from error
+        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {' '.join(str(error).split())}") from error
 
 
-def _line(path: Path, where: Sequence[int | str]) -> int:
+def line_at(path: Path, where: Sequence[int | str]) -> int:
     """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
     node, line = yaml.compose(path.read_text(encoding="utf-8"), StrictLoader), 1
     for step in where:
@@ -175,7 +198,7 @@ def read(home: Home, kind: str) -> list[Any]:
         row: Any = _one(path, declared, item, where, line)
         key = tuple(getattr(row, part) for part in grain.split(","))
         if key in rows:
-            raise MissionError(f"{path}:{line or _line(path, where)}: {grain} = {key} is declared twice. Keep one.")
+            raise MissionError(f"{path}:{line or line_at(path, where)}: {grain} = {key} is declared twice. Keep one.")
         rows[key] = row
     if kind == "tenants":
         _judge(home, path, placed)
@@ -187,7 +210,7 @@ Placed = list[tuple[int | None, tuple[int | str, ...], Any]]
 
 
 def _yaml_items(path: Path, kind: str) -> Placed:
-    loaded = _load(path)
+    loaded = load_yaml(path)
     if not isinstance(loaded, dict) or set(loaded) != {kind} or not isinstance(loaded[kind], list):
         raise MissionError(f"{path}:1: expected one key `{kind}` holding a list (it may be []).")
     return [(None, (kind, number), item) for number, item in enumerate(loaded[kind])]
@@ -207,39 +230,55 @@ def _judge(home: Home, path: Path, placed: Placed) -> None:
     rows = "".join(json.dumps(item, default=str) + "\n" for _, _, item in placed)
     found = refused(contract, contract.read_text(encoding="utf-8"), rows)
     problems = [
-        f"{path}:{placed[index][0] or _line(path, placed[index][1])}: {reasons} (refused by {contract.name})." for index, reasons in found
+        f"{path}:{placed[index][0] or line_at(path, placed[index][1])}: {reasons} (refused by {contract.name})." for index, reasons in found
     ]
     if problems:
         raise MissionError("\n".join(problems))
 
 
+def line_of(home: Home, kind: str, row: Declared) -> str:
+    """`<file>:<line>` where `reference/<kind>.yaml` declares a row that was read from it."""
+    path = file_of(home, kind)
+    grain = KINDS[kind][1].split(",")
+    at = next(at for at, item in enumerate(load_yaml(path)[kind]) if all(item[part] == getattr(row, part) for part in grain))
+    return f"{path}:{line_at(path, (kind, at))}"
+
+
 def read_sources(home: Home) -> dict[str, Source]:
     """`reference/sources.yaml`: landing sources by name."""
     path = file_of(home, "sources")
-    loaded = _load(path)
+    loaded = load_yaml(path)
     if not isinstance(loaded, dict) or set(loaded) != {"sources"} or not isinstance(loaded["sources"], dict):
         raise MissionError(f"{path}:1: expected one key `sources` holding a mapping of source name to its declaration.")
     if odd := [name for name in loaded["sources"] if not isinstance(name, str)]:
-        raise MissionError(f"{path}:{_line(path, ('sources', str(odd[0])))}: {odd[0]!r} is no name of a source. Write a text.")
+        raise MissionError(f"{path}:{line_at(path, ('sources', str(odd[0])))}: {odd[0]!r} is no name of a source. Write a text.")
     return {name: _one(path, Source, item, ("sources", name)) for name, item in sorted(loaded["sources"].items())}
 
 
 def read_calendar(home: Home) -> Calendar:
     """`reference/calendar.yaml`: the span of every calendar."""
     path = file_of(home, "calendar")
-    calendar = _one(path, Calendar, _load(path), ())
+    calendar = read_one(path, Calendar)
     if calendar.end < calendar.start:
-        raise MissionError(f"{path}:{_line(path, ('end',))}: end {calendar.end} lies before start {calendar.start}. Swap them.")
+        raise MissionError(f"{path}:{line_at(path, ('end',))}: end {calendar.end} lies before start {calendar.start}. Swap them.")
     return calendar
 
 
+def read_one(path: Path, kind: type[Kind]) -> Kind:
+    """A file that is one declaration. MissionError names file, line, value and remedy."""
+    return _one(path, kind, load_yaml(path), ())
+
+
 def _one(path: Path, kind: type[Kind], item: Any, where: tuple[int | str, ...], line: int | None = None) -> Kind:
+    known = f"Known keys: {', '.join(kind.model_fields)}."
+    if not isinstance(item, dict):
+        raise MissionError(f"{path}:{line or line_at(path, where)}: expected keys with their values, got {item!r}. {known}")
     try:
         return kind.model_validate(item)
     except ValidationError as error:
         problems = [
-            f"{path}:{line or _line(path, at)}: {'.'.join(map(str, at))}: {each['msg']} (got {each['input']!r})."
+            f"{path}:{line or line_at(path, at)}: {'.'.join(map(str, at))}: {each['msg']} (got {each['input']!r})."
             for each in error.errors()
             for at in [(*where, *each["loc"])]
         ]
-        raise MissionError("\n".join([*problems, f"Known keys: {', '.join(kind.model_fields)}."])) from error
+        raise MissionError("\n".join(f"{problem} {known}" for problem in problems)) from error

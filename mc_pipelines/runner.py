@@ -8,12 +8,12 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines import spark
 from mc_pipelines.catalog import Catalog, Model, Scope, read_catalog
-from mc_pipelines.engine import connect
-from mc_pipelines.errors import MissionError
+from mc_pipelines.engine import connect, spark_url
+from mc_pipelines.errors import MissionError, RetypedError
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Draft, Lake, Written
 
@@ -53,6 +53,14 @@ class Work:
         """`$first` and `$last` (inclusive) window keys, as text; a model casts them."""
         return {"first": self.windows[0], "last": self.windows[-1]}
 
+    @property
+    def used(self) -> dict[str, str]:
+        """Only the parameters that the SQL names: DuckDB rejects the others."""
+        unknown = self.model.params - self.params.keys()
+        if unknown:
+            raise MissionError(f"{self.model.path}: unknown parameter(s) {sorted(unknown)}; there are {sorted(self.params)}.")
+        return {name: value for name, value in self.params.items() if name in self.model.params}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -91,7 +99,7 @@ def materialise(
 
 def _chunks(shop: Workshop, model: Model, windows: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Windows that are done together: at most 31, and at most CHUNK_BYTES where the computation weighs them."""
-    weigh = _offered(model, "weight")
+    weigh = model.offered("weight")
     chunk: list[str] = []
     held = 0
     for window in windows:
@@ -105,14 +113,9 @@ def _chunks(shop: Workshop, model: Model, windows: Sequence[str]) -> Iterator[tu
         yield tuple(chunk)
 
 
-def _offered(model: Model, name: str) -> Any:
-    """A function that the module computing a table may offer beside it: `fingerprint` of outside inputs, `weight` of a window in bytes."""
-    return None if model.sql is not None else getattr(import_module(str(model.header.compute).rpartition(".")[0]), name, None)
-
-
 @dataclass
 class _Attempt:
-    """Draft the stale windows of one chunk from the inputs as they are now."""
+    """Draft the stale windows of one chunk from the inputs as they are now; all windows of the table where its columns changed so that none may stay."""
 
     shop: Workshop
     model: Model
@@ -120,27 +123,50 @@ class _Attempt:
     stale: list[str] = field(default_factory=list)
 
     def __call__(self) -> Draft | None:
+        try:
+            drafted = self._draft(self.windows)
+            if drafted is not None:
+                self.shop.lake.fit(self.model.key, self.model.header.window, drafted)
+            return drafted
+        except RetypedError as retyped:  # here, or in a table that the same computation writes beside this one
+            try:
+                return self._draft(self._all(), every=True)
+            except MissionError as error:
+                raise MissionError(f"{retyped}\nIt could not be done: {error}") from error
+
+    def _all(self) -> list[str]:
+        tables = (self.model.key, *self.model.header.also)
+        return sorted({*self.windows, *(window for table in tables for window in self.shop.lake.windows(table))})
+
+    def _draft(self, windows: Sequence[str], every: bool = False) -> Draft | None:
         con = connect()
         scopes = self.shop.catalog.inputs(self.model)
         pins = {dep: self.shop.lake.windows(dep) for dep in scopes}
         touched = _touch_digests(self.shop, self.model)
-        recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in self.windows}
+        recipes = {window: recipe(self.shop, self.model, window, pins, touched) for window in windows}
         written = self.shop.lake.windows(self.model.key)
-        self.stale = [window for window in self.windows if window not in written or written[window].recipe != recipes[window]]
+        self.stale = [window for window in windows if every or window not in written or written[window].recipe != recipes[window]]
         if not self.stale:
             return None
         inputs = {dep: self._bind(con, dep, scope) for dep, scope in scopes.items()}
         bind_views(self.shop, con, self.model)
         work = Work(self.shop, con, self.model, tuple(self.stale))
-        relation = computed(work)
+        url = spark_url() if self.model.header.engine == "portable" else None
+        if url is None:
+            relation = computed(work)
+        else:
+            reads = {dep: (version, self._matters(dep, scopes[dep])) for dep, version in inputs.items()}
+            relation = con.from_arrow(spark.computed(url, work, reads))
         if self.model.header.window is not None:
             kept = ", ".join(f"DATE '{window}'" for window in self.stale)
             relation = relation.filter(f"{self.model.header.window} IN ({kept})")
-        return Draft(relation, {window: recipes[window] for window in self.stale}, inputs, sort=())
+        return Draft(relation, {window: recipes[window] for window in self.stale}, inputs)
+
+    def _matters(self, dep: str, scope: Scope) -> str | None:
+        return _pruning(scope, self.model, self.shop.catalog.owner_of(dep), dep, self.stale)
 
     def _bind(self, con: "duckdb.DuckDBPyConnection", dep: str, scope: Scope) -> int:
-        upstream = self.shop.catalog.owner_of(dep)
-        version = self.shop.lake.view(con, dep, where=_pruning(scope, self.model, upstream, dep, self.stale))
+        version = self.shop.lake.view(con, dep, where=self._matters(dep, scope))
         if version is None:
             raise MissionError(
                 f"{self.model.key} reads {dep}, which does not exist yet. Run it first: mission run DAY builds every table in order."
@@ -159,17 +185,17 @@ def bind_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", model: Model) -
 
 def computed(work: Work) -> "duckdb.DuckDBPyRelation":
     """The rows of the table for the windows of `work`, and perhaps of others, lazily."""
+    import duckdb
+
     model = work.model
-    relation: duckdb.DuckDBPyRelation = model.function(work) if model.sql is None else work.con.sql(model.sql, params=_used(model, work))
+    relation: duckdb.DuckDBPyRelation
+    try:
+        relation = model.function(work) if model.sql is None else work.con.sql(model.sql, params=work.used)
+    except duckdb.BinderException as error:
+        raise MissionError(
+            f"{model.path}: {error}\nIf the columns of a table that it reads changed in the declarations, build that table first: mission run DAY."
+        ) from error
     return relation
-
-
-def _used(model: Model, work: Work) -> dict[str, str]:
-    """Only the parameters that the SQL names: DuckDB rejects the others."""
-    unknown = model.params - work.params.keys()
-    if unknown:
-        raise MissionError(f"{model.path}: unknown parameter(s) {sorted(unknown)}; there are {sorted(work.params)}.")
-    return {name: value for name, value in work.params.items() if name in model.params}
 
 
 def recipe(shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping[str, Written]], touched: Mapping[str, str]) -> str:
@@ -178,7 +204,7 @@ def recipe(shop: Workshop, model: Model, window: str, pins: Mapping[str, Mapping
     `touched` maps a window to the digest of what touched it, which stands for every input of that scope.
     """
     parts = [model.recipe, window, *(view.recipe for view in shop.catalog.views(model))]
-    if (fingerprint := _offered(model, "fingerprint")) is not None:
+    if (fingerprint := model.offered("fingerprint")) is not None:
         parts.append(fingerprint(shop, model, window))
     if model.touched:
         parts.append(f"{model.touched}:{touched.get(window, '')}")

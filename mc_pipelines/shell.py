@@ -1,6 +1,7 @@
 """A person's way into the lake: one query, a small shell, and views.sql for any DuckDB. Reads only."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import click
 
@@ -8,11 +9,12 @@ from mc_pipelines.disk import writing
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-from mc_pipelines.lake import Lake
+from mc_pipelines.lake import WHOLE, Lake
+from mc_pipelines.runner import Work, Workshop, computed
 
 
 def views(home: Home, pins: Mapping[str, int]) -> str:
-    """CREATE VIEW statements for every table, at the newest or the pinned version."""
+    """CREATE VIEW statements for every table, at the newest or the pinned version, and for every declared view that these can make."""
     lake = Lake(str(home.lake))
     tables = lake.tables()
     unknown = sorted(set(pins) - set(tables))
@@ -22,9 +24,19 @@ def views(home: Home, pins: Mapping[str, int]) -> str:
     for table in tables:
         opened = lake.open(table, pins.get(table))
         assert opened is not None
-        schema, name = table.split(".")
-        statements.append(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\nCREATE OR REPLACE VIEW "{schema}"."{name}" AS {lake.select(opened)};')
+        statements.append(_statement(table, lake.select(opened)))
+    shop, con = Workshop.open(home), connect()
+    con.execute("\n".join(statements))
+    for view in (model for model in shop.catalog.ordered() if model.header.view and set(shop.catalog.inputs(model)) <= set(tables)):
+        with suppress(MissionError):  # an older version may lack a column
+            statements.append(_statement(view.key, computed(Work(shop, con, view, (WHOLE,))).sql_query()))
+            con.execute(statements[-1])
     return "\n".join(statements) + "\n"
+
+
+def _statement(name: str, select: str) -> str:
+    schema, table = name.split(".")
+    return f'CREATE SCHEMA IF NOT EXISTS "{schema}";\nCREATE OR REPLACE VIEW "{schema}"."{table}" AS {select};'
 
 
 def write_views(home: Home) -> bool:

@@ -3,11 +3,13 @@
 Relations in, relations out; which files and where the results are kept is `intake.py`'s.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines import personal, rawlines
 from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.fields import select
@@ -17,6 +19,7 @@ from mc_pipelines.rawlines import RAW_CHARACTERS
 if TYPE_CHECKING:
     import duckdb
 
+LOG = logging.getLogger(__name__)
 DEFAULTS = {"usage_events": {"kind": "usage"}}
 """What a field that is absent says."""
 
@@ -26,16 +29,12 @@ def digest(*texts: str) -> str:
     return f"CAST(md5_number(concat({', chr(31), '.join(texts)})) >> 2 AS DECIMAL(38, 0))"
 
 
-EVENT_KEY = digest("tenant_id", "source", "id")
-PAYLOAD = (
-    "type, CAST(occurred_at AS VARCHAR), kind, amends_source, amends_id, CAST(bytes AS VARCHAR), path, status, "
-    "CAST(context_tokens AS VARCHAR), CAST(generated_tokens AS VARCHAR), blocks, CAST(value AS VARCHAR), extras"
-)
-COPIES = f"""
+EVENT_KEY, AMENDS_KEY = digest("tenant_id", "source", "id"), digest("tenant_id", "amends_source", "amends_id")
+COPIES = """
     CREATE OR REPLACE TEMP TABLE copies AS
     WITH repeated AS (SELECT landing_day, event_key FROM judged WHERE NOT bad GROUP BY landing_day, event_key HAVING count(*) > 1)
     SELECT rowid AS row, row_number() OVER (
-        PARTITION BY landing_day, event_key ORDER BY ingested_at, {digest(f"CAST(to_json([{PAYLOAD}]) AS VARCHAR)")}, replay_of NULLS FIRST) AS copy
+        PARTITION BY landing_day, event_key ORDER BY ingested_at, {payload}, replay_of NULLS FIRST) AS copy
     FROM judged SEMI JOIN repeated USING (landing_day, event_key)"""
 """Few events come more than once in a day: only those are put in order, by ingest time, then by what they say."""
 UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"}
@@ -57,7 +56,10 @@ CROSS_RULES = {
         **UNKNOWN_TENANT,
         **_outside_calendar("occurred_at"),
     },
-    "gateway_log": UNKNOWN_TENANT | _outside_calendar("hour") | _outside_calendar("occurred_at"),
+    "gateway_log": {"hour:not_full": '"typed hour" <> date_trunc(\'hour\', "typed hour")'}
+    | UNKNOWN_TENANT
+    | _outside_calendar("hour")
+    | _outside_calendar("occurred_at"),
 }
 ORDER = {
     "tenants": "tenant_id",
@@ -85,53 +87,68 @@ def stage(
     """Judge the rows of (landing day, file) pairs. `con` has the views `reference.tenants` and `reference.calendar`.
 
     `unread` are (landing day, "file: why it was left for the next look"): they stand among the facts, so that no month closes without them unseen.
-    Raises MissionError where a file's rows do not add up: that is a defect, and nothing of the batch may be kept; and where one is damaged.
+    A file that turns out to be damaged joins them. MissionError where a file's rows do not add up: that is a defect, and nothing of the
+    batch may be kept.
     """
     import duckdb
 
+    try:
+        _judge(con, contract, files)
+    except duckdb.Error:
+        damaged = _damaged(con, files)
+        if not damaged:
+            raise
+        whole = [(day, file) for day, file in files if file.name not in damaged]
+        return stage(con, contract, whole, run_id, [*unread, *((day, damaged[file.name]) for day, file in files if file.name in damaged)])
+    facts = _facts(con, contract, files, unread)
+    return Staged(_accepted(con, contract), _refused(con, contract, run_id), facts)
+
+
+def _judge(con: "duckdb.DuckDBPyConnection", contract: Contract, files: Sequence[tuple[str, LandedFile]]) -> None:
+    """Make the table `judged` of every row of the files."""
     rules = _rules(contract)
-    bad = " OR ".join(["reject IS NOT NULL", *(f"coalesce({rule}, false)" for rule in rules.values())])
+    bad = " OR ".join(["reject IS NOT NULL", "flaws IS NOT NULL", *(f"coalesce({rule}, false)" for rule in rules.values())])
     reasons = ", ".join(f"CASE WHEN reject IS NULL AND coalesce({rule}, false) THEN {literal(code)} END" for code, rule in rules.items())
     converted = ", ".join(f"{field.typed} AS {field.value}" for field in contract.fields)
     typed = ", ".join(f'CASE WHEN NOT bad THEN {_typed(contract, field)} END AS "{field.name}"' for field in contract.fields)
     identity = f", CASE WHEN NOT bad THEN {EVENT_KEY} END AS event_key" if contract.source == "usage_events" else ""
     # One pass: a row is read, judged and typed; only a bad one keeps its texts and learns its reasons.
-    query = f"""
+    con.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH texts AS ({select(con, contract, files)}),
         converted AS (SELECT *, {converted} FROM texts),
         marked AS (SELECT *, {bad} AS bad FROM converted),
         typed AS (
             SELECT landing_day, file, replay_of, position, bad, extras, {typed},
-                   CASE WHEN bad THEN concat_ws(',', reject, {reasons}) END AS reasons,
-                   CASE WHEN bad THEN left(whole, {RAW_CHARACTERS}) END AS raw,
+                   CASE WHEN bad THEN concat_ws(',', coalesce(reject, flaws), {reasons}) END AS reasons,
+                   CASE WHEN bad THEN left({_shown(contract)}, {RAW_CHARACTERS}) END AS raw,
                    {_refused_texts(contract)}
             FROM marked
         )
-        SELECT *{identity} FROM typed"""
-    try:
-        con.execute(query)
-    except duckdb.Error as error:
-        raise _damaged(files, error) from error
-    facts = _facts(con, contract, files, unread)
-    return Staged(_accepted(con, contract), _refused(con, contract, run_id), facts)
+        SELECT *{identity} FROM typed""")
 
 
-def _damaged(files: Sequence[tuple[str, LandedFile]], error: "duckdb.Error") -> Exception:
-    """Of Parquet only the footer was read before: where a file's pages are damaged, a MissionError that names it, else the error itself."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _damaged(con: "duckdb.DuckDBPyConnection", files: Sequence[tuple[str, LandedFile]]) -> dict[str, str]:
+    """By name, a line for each file that its reader cannot read to the end, such as one whose Parquet pages are damaged behind a good footer."""
+    import duckdb
 
+    damaged = {}
     for _, file in files:
         try:
-            if file.format == "parquet":
-                for _ in pq.ParquetFile(file.path).iter_batches():
-                    pass
-        except (pa.ArrowException, OSError) as found:
-            return MissionError(
-                f"landing/{file.name}: the Parquet file is damaged ({found}). Land a whole copy in its place; none of its rows counts yet."
-            )
-    return error
+            source = rawlines.SOURCES[rawlines.likeness(con, file)[0]](con, [file])
+            con.sql(f"SELECT bit_xor(hash(each)) FROM ({source}) AS each").fetchall()
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            raise
+        except duckdb.Error as error:
+            why = " ".join(str(error).replace(str(file.path), file.path.name).split())[:300]
+            damaged[file.name] = f"{file.name}: cannot be read ({why}); land a whole copy in its place, none of its rows counts yet"
+            LOG.warning(damaged[file.name])
+    return damaged
+
+
+def _shown(contract: Contract) -> str:
+    """SQL: what the quarantine keeps of a row; `whole` has personal fields withheld, but where there is no row they could stand anywhere."""
+    return f"CASE WHEN reject IS NULL THEN whole ELSE {literal(personal.UNREADABLE)} END" if contract.personal else "whole"
 
 
 def _refused_texts(contract: Contract) -> str:
@@ -151,6 +168,8 @@ def _rules(contract: Contract) -> dict[str, str]:
 def _typed(contract: Contract, field: Field) -> str:
     if field.logical == "array":
         return f'CAST(json("{field.name}") AS VARCHAR)'
+    if field.personal:
+        return personal.hashed(field.value)
     default = DEFAULTS.get(contract.source, {}).get(field.name)
     return f"coalesce({field.value}, {literal(default)})" if default else field.value
 
@@ -159,9 +178,11 @@ def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.D
     columns = ", ".join(f'"{field.name}"' for field in contract.fields)
     if contract.source != "usage_events":
         return con.sql(f"SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}")
-    con.execute(COPIES)
+    texts = [f'CAST("{field.name}" AS VARCHAR)' for field in contract.fields]
+    con.execute(COPIES.format(payload=digest(f"CAST(to_json([{', '.join([*texts, 'extras'])}]) AS VARCHAR)")))
     return con.sql(f"""
-        SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy
+        SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy,
+               CASE WHEN kind <> 'usage' THEN {AMENDS_KEY} END AS amends_key
         FROM judged LEFT JOIN copies ON copies.row = judged.rowid
         WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
 

@@ -14,7 +14,10 @@ FILES = {
     "reference/meters.yaml": "meters:\n  - {meter: api_requests, type: http.request, aggregation: count, unit: request, floor: 1}\n",
     "reference/explained.yaml": "explained: []\n",
     "reference/conflicts.yaml": "conflicts: []\n",
-    "reference/retention.yaml": "# How long signed evidence is kept, in years after the month's cut-off.\nevidence_years: 7\n",
+    "reference/retention.yaml": (
+        "# How long signed evidence is kept, in years after the month's cut-off. Landed files and refused rows are kept for ever,\n"
+        "# unless `landing_days` and `quarantine_days` say for how many days after they landed.\nevidence_years: 7\n"
+    ),
     "reference/sources.yaml": (
         "sources:\n"
         "  usage_events: {about: Usage events of the product, owner: 'team:product-ops', start: 2026-01-01}\n"

@@ -51,9 +51,9 @@ def _cell(path: Path, line: int, name: str, cell: str) -> Any:
 @cache
 def refused(contract_path: Path, contract_text: str, rows: str) -> Sequence[tuple[int, str]]:
     """(index, reasons) of the rows, given as JSON Lines, that the contract refuses; the text is there so that an edit is seen."""
-    from mc_pipelines.contracts import load_contract
     from mc_pipelines.engine import connect
     from mc_pipelines.landing import single
+    from mc_pipelines.odcs import load_contract
     from mc_pipelines.staging import stage
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a home with reference data, and staged rows put into its lake by hand."""
 
 import hashlib
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ STAGED: dict[str, dict[str, Any]] = {
         "value": EXACT,
         "extras": TEXT,
         "replay_of": DAY,
-        "event_key": KEY,
+        **dict.fromkeys(("event_key", "amends_key"), KEY),
         "copy": WHOLE_NUMBER,
     },
     "staging.gateway_log": {
@@ -84,6 +85,12 @@ def key(*parts: str) -> Decimal:
     return Decimal(int.from_bytes(hashlib.md5("\x1f".join(parts).encode()).digest(), "little") >> 2)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def instant(text: str) -> datetime:
     """Naive UTC, as staged."""
     return datetime.fromisoformat(text)
@@ -117,6 +124,7 @@ def event(
         "amends_source": source if amends else None,
         "amends_id": amends,
         "event_key": key(tenant, source, id),
+        "amends_key": key(tenant, source, amends) if amends else None,
         **{name: Decimal(str(value)) if STAGED["staging.usage_events"][name] == EXACT else value for name, value in data.items()},
     }
 

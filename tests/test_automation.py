@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from dagster._core.definitions.reconstruct import build_reconstructable_job
@@ -19,17 +20,19 @@ from dagster._core.test_utils import create_test_daemon_workspace_context, freez
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.daemon import get_default_daemon_logger
+from deltalake import write_deltalake
 from test_month import lay
 
 from mc_pipelines import automation, opslog
 from mc_pipelines.automation import landed, look, notify, sensors
+from mc_pipelines.calendars import days
 from mc_pipelines.cli import main
 from mc_pipelines.definitions import build_defs, calendars
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import Lake
-from mc_pipelines.orchestra import QUIET, days, instance, run_job
+from mc_pipelines.orchestra import QUIET, instance, run_job
 from mc_pipelines.starter import write_home
 
 FILE = "usage_events/2026-04-01/a.ndjson"
@@ -246,6 +249,46 @@ def test_only_the_red_days_are_repeated(three: tuple[Home, list[str]], monkeypat
     assert "no failed day in this range" in result.output
 
 
+def test_a_run_says_as_json_what_it_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = lay(tmp_path)
+    monkeypatch.setenv("MISSION_HOME", str(home.root))
+
+    def said(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(main, ["run", *arguments, "--json"])
+        found: dict[str, Any] = json.loads(result.stdout)
+        assert result.exit_code == found["exit_code"]
+        return found
+
+    first = said("2026-04-01..2026-04-02")
+    built = {each["table"]: (each["windows_rebuilt"], each["rows"]) for each in first["tables"]}
+    assert (first["exit_code"], first["days"], first["red_days"], first["problems"]) == (0, ["2026-04-01", "2026-04-02"], [], [])
+    assert (built["staging.usage_events"], built["metering.usage_daily"], built["reference.tenants"]) == ((2, 20), (2, 2), (1, 1))
+    assert {each["windows_rebuilt"] for each in said("2026-04-01..2026-04-02")["tables"]} == {0}
+    file = home.landing / "usage_events" / "2026-04-02" / "a.ndjson"
+    landed_as = file.read_bytes()
+    file.write_bytes(landed_as + b"{}\n")
+    red = said("2026-04-01..2026-04-02")
+    assert (red["exit_code"], red["red_days"], len(red["runs"])) == (2, ["2026-04-01", "2026-04-02"], 1)  # one commit, both or neither
+    assert "a.ndjson" in red["problems"][0]
+    file.write_bytes(landed_as)
+    mended = said("2026-04-01..2026-04-02", "--failed")
+    assert (mended["exit_code"], mended["days"], mended["red_days"]) == (0, ["2026-04-01", "2026-04-02"], [])
+    nothing = said("2026-04-01..2026-04-02", "--failed")
+    assert (nothing["exit_code"], nothing["days"], nothing["runs"], nothing["tables"]) == (0, [], [], [])
+
+
+def test_a_log_of_days_from_before_a_column_was_added_is_read(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    uri = Path(Lake(str(home.lake)).table_uri(opslog.DAYS))
+    uri.mkdir(parents=True)
+    old = {"day": "2026-04-01", "asset": "a", "status": "failed", "run_id": "r0", "reason": ""}
+    write_deltalake(str(uri), pa.Table.from_pylist([old]))
+    opslog.record_days(home, "a", ["2026-04-02"], "failed", "r1")
+    assert opslog.failed_days(home) == ["2026-04-01", "2026-04-02"]
+    opslog.record_days(home, "a", ["2026-04-01"], "done", "r2")
+    assert opslog.failed_days(home) == ["2026-04-02"]
+
+
 def materialisations(home: Home, table: str) -> dict[str | None, dict[str, Any]]:
     with instance(home) as opened:
         events = opened.fetch_materializations(dg.AssetKey(table.split(".")), limit=100).records
@@ -370,7 +413,7 @@ def daily_of(root: str) -> dg.JobDefinition:
 
 def test_a_backfill_of_assets_becomes_one_run_for_all_its_days(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISSION_HOME", str(home.root))
-    target = ModuleTarget("mc_pipelines.definitions", attribute=None, working_directory=str(CHECKOUT), location_name="mc_pipelines")
+    target = ModuleTarget("mc_pipelines.location", attribute=None, working_directory=str(CHECKOUT), location_name="mc_pipelines")
     daily = [
         spec.key for spec in build_defs(home).resolve_all_asset_specs() if isinstance(spec.partitions_def, dg.DailyPartitionsDefinition)
     ]

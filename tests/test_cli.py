@@ -1,6 +1,7 @@
 """The command line: help with examples, exit codes, JSON, and errors that say what to do."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,32 @@ def test_try_prints_accepted_and_refused_and_changes_nothing(tmp_path: Path) -> 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_is_shown_whether_or_not_the_package_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    def version(name: str) -> str:
+        if not installed:
+            raise PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr("mc_pipelines.code.version", version)
+    result = call(tmp_path, "--version")
+    assert (result.exit_code, result.output) == (0, f"mission, version {'1.2.3' if installed else 'unreleased'}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["close", "2026-13"], "no month"),
         (["run", "2026-04-02..2026-04-01"], "runs backwards"),
-        (["run", "yesterday"], "YYYY-MM-DD"),
+        (["run", "yesterday"], "yesterday is not how a day is written here. Write days as YYYY-MM-DD"),
+        (["run", "2026-4-1"], "mission: 2026-4-1 is not how a day is written here. Write days as YYYY-MM-DD"),
+        (["run", "20260401..2026-04-02"], "20260401 is not how a day is written"),
+        (["run", "2026-04-01..2026-02-30"], "2026-02-30: there is no such day"),
+        (["run", "2026-04-01.."], "nothing is not how a day is written"),
+        (["run", "..2026-04-02"], "nothing is not how a day is written"),
+        (["try", __file__, "--contract", "nope"], "There are gateway_log, tenants, usage_events; name one"),
         (["run", "2020-01-01"], "no such partition"),
         (["gates"], "no month has been closed"),
         (["sql", "SELECT 1", "--at", "metering.variance=3"], "no such table"),

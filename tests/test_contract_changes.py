@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from mc_pipelines.contracts import breaking, load_contract, promise
+from mc_pipelines.contracts import breaking, promise
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.odcs import load_contract
 
 RELEASED = Path(__file__).with_name("released.json")
 FOLDER = CHECKOUT / "checks" / "contracts"

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_merkle import split_root
 from test_month import MONTH, event, land, lay, plain
 
+from mc_pipelines.calendars import days
 from mc_pipelines.cli import main
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import build
@@ -26,9 +28,8 @@ from mc_pipelines.evidence.record import Recorded, named_predicate
 from mc_pipelines.evidence.reproduce import reproduce
 from mc_pipelines.evidence.signing import known_keys, signer
 from mc_pipelines.evidence.verify import verify
-from mc_pipelines.home import Home
+from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import Lake
-from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
 
 TABLE = "metering.usage_period"
@@ -216,6 +217,43 @@ def test_every_attempt_is_reproduced_byte_by_byte_also_after_a_vacuum(home: Home
     assert "0 file(s)" in call(home, "vacuum", "--hours", "0").stdout
 
 
+def test_what_is_past_its_retention_is_listed_with_what_needs_it(home: Home) -> None:
+    def listed(as_of: str) -> list[str]:
+        done = call(home, "vacuum", "--dry-run", "--as-of", as_of)
+        assert done.exit_code == 0, done.output
+        return [line.removeprefix("past retention  ") for line in done.stdout.splitlines() if line.startswith("past retention")]
+
+    assert listed("2126-01-01") == []  # nothing declared
+    (home.reference / "retention.yaml").write_text("landing_days: 30\nquarantine_days: 10\n")
+    land(home, "usage_events", date(2026, 4, 20), "wrong.ndjson", [event(9000, DAY, time="late")])
+    assert plain(home).verdict == "failed"  # one row of 301 is more than 0.1 %
+    not_closed = "keep: 2026-04 is not closed with a pass"
+    assert listed("2026-04-29") == []  # the row of the 20th is kept through the 29th, the files of the 1st through the 30th
+    assert listed("2026-04-30") == [f"quarantine.usage_events  2026-04-20  {not_closed}"]
+    assert listed("2026-05-01")[0] == f"landing/gateway_log  2026-04-01  {not_closed}"
+
+    own = home.root / "checks" / "metering.yaml"
+    own.parent.mkdir()
+    own.write_text((CHECKOUT / "checks" / "metering.yaml").read_text().replace("0.001}", "0.1}").replace("0.0025}", "0.1}"))
+    passed = plain(home)
+    assert passed.verdict == "passed"
+    bundle = passed.bundle.relative_to(home.evidence)
+    assert listed("2026-05-10") == [
+        "landing/gateway_log  2026-04-01..2026-04-10 (10 days)  nothing here needs it",
+        "landing/usage_events  2026-04-01..2026-04-10 (10 days)  nothing here needs it",
+        f"quarantine.usage_events  2026-04-20  keep: {bundle} pins it until 2033-05-02 and could not be reproduced without",
+    ]
+    assert (home.landing / "usage_events" / "2026-04-01").exists()
+    for source in ("usage_events", "gateway_log"):
+        for day in days("2026-04-01", "2026-04-10"):
+            shutil.rmtree(home.landing / source / day)
+    for signed in bundles(home):
+        assert call(home, "reproduce", signed).exit_code == 0
+    assert listed("2026-05-10") == [
+        f"quarantine.usage_events  2026-04-20  keep: {bundle} pins it until 2033-05-02 and could not be reproduced without"
+    ]
+
+
 def test_what_came_out_otherwise_is_named(home: Home) -> None:
     bundle = bundles(home)[1]
     recorded = Recorded.read(predicate_of(home, bundle))
@@ -229,6 +267,18 @@ def test_what_came_out_otherwise_is_named(home: Home) -> None:
     refused = call(home, "reproduce", bundle)
     assert refused.exit_code == 1
     assert "NOT verified" in refused.stdout
+
+
+def test_code_that_cannot_read_the_tables_names_the_code_that_can(home: Home) -> None:
+    bundle = bundles(home)[1]
+    recorded = Recorded.read(predicate_of(home, bundle))
+    models = dict(recorded.catalog.models)
+    models["metering.variance"] = replace(models["metering.variance"], sql="SELECT gone AS period FROM metering.usage_period")
+    other = replace(recorded, code="0123456789abcdef", catalog=replace(recorded.catalog, models=models))
+    with pytest.raises(
+        MissionError, match=r"made by code 0123456789ab, and this checkout cannot .* the checkout that closed the month.*gone"
+    ):
+        reproduce(home, bundle, other)
 
 
 def test_changed_and_missing_tables_are_named(home: Home) -> None:

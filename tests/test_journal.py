@@ -14,7 +14,8 @@ import pytest
 from mc_pipelines.evidence.canonical import canonical, sha256
 from mc_pipelines.evidence.checkpoint import GENESIS, Head, read_checkpoint, write_checkpoint
 from mc_pipelines.evidence.dsse import sign
-from mc_pipelines.evidence.journal import ENTRY_TYPE, Entry, Journal, JournalError
+from mc_pipelines.evidence.entry import Entry
+from mc_pipelines.evidence.journal import ENTRY_TYPE, Journal, JournalError
 from mc_pipelines.evidence.signing import TrustedKeys, signer
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from test_month import event, land, seen
 
+from mc_pipelines.calendars import days
 from mc_pipelines.close import ATTEMPT, Attempt, attempt
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.journal import Journal
@@ -22,7 +23,6 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Lake
-from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.starter import write_home
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import Bench, Row, event, seen
+from conftest import Bench, Row, event, instant, seen
 
 from mc_pipelines import reference
 from mc_pipelines.errors import MissionError
@@ -60,9 +60,21 @@ def aggregated() -> Iterator[Row]:
     yield load("g2", "2026-04-10T10:00:00", 7, type="usage.gauge", ingested="2026-04-10T11:00:00")
     yield load("g9", "2026-04-10T10:00:00", 6, type="usage.gauge", ingested="2026-04-10T10:30:00")
     yield load("g0", "2026-04-08T10:00:00", 9, type="usage.gauge", landed="2026-04-12", ingested="2026-04-12T10:00:00")
+    yield from tied("unsaid-later", ("a", 5, "2026-04-10T11:00:00"), ("b", 7, None))
+    yield from tied("unsaid-first", ("a", 5, None), ("b", 7, "2026-04-10T11:00:00"))
+    yield from tied("unsaid-both", ("z", 5, None), ("b", 7, None))
+    yield from tied("by-id", ("z", 5, "2026-04-10T11:00:00"), ("b", 7, "2026-04-10T11:00:00"))
+    yield from tied("by-quantity", ("a", 7, "2026-04-10T11:00:00"), ("a", 5, "2026-04-10T11:00:00"))
     yield load("s1", "2026-04-01T00:00:00", 10, type="usage.seats")
     yield load("s2", "2026-04-16T00:00:00", -4, type="usage.seats")
     yield load("s3", "2026-05-11T00:00:00", 3, type="usage.seats")
+
+
+def tied(tenant: str, *readings: tuple[str, int, str | None]) -> Iterator[Row]:
+    """(id, value, ingested_at) of readings of one instant from two sources, the second landed two days after the first."""
+    for (id, value, ingested), landed, source in zip(readings, ("2026-04-10", "2026-04-12"), ("edge", "core"), strict=True):
+        row = load(id, "2026-04-10T10:00:00", value, f"tied-{tenant}", "usage.gauge", landed=landed, source=source)
+        yield dict(row) | {"ingested_at": ingested and instant(ingested)}
 
 
 def identities() -> Iterator[Row]:
@@ -210,6 +222,16 @@ def quantity(bench: Bench, tenant: str, meter: str, month: str = "2026-04") -> D
 )
 def test_each_aggregation_gives_what_a_hand_calculates(built: Bench, meter: str, expected: str) -> None:
     assert quantity(built, "agg", meter) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "expected"), [("unsaid-later", 7), ("unsaid-first", 5), ("unsaid-both", 5), ("by-id", 5), ("by-quantity", 7)]
+)
+def test_of_readings_at_one_instant_that_landed_on_two_days_the_latest_is_the_same_each_time(
+    built: Bench, tenant: str, expected: int
+) -> None:
+    # Ingest time first, where none counts as the newest; then the greater id; then, of two sources, the greater quantity.
+    assert quantity(built, f"tied-{tenant}", "gauge") == expected
 
 
 def test_dimensions_keep_their_quantities_apart(built: Bench) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mc_pipelines.calendars import days
 from mc_pipelines.close import Attempt, attempt
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -18,7 +19,7 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import WHOLE, Lake
-from mc_pipelines.orchestra import days, run_job
+from mc_pipelines.orchestra import run_job
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.starter import write_home
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from test_month import lay
 
+from mc_pipelines.calendars import days
 from mc_pipelines.close import FOLDER, attempt
 from mc_pipelines.disk import DiskError, writing
 from mc_pipelines.engine import connect
@@ -21,7 +22,7 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import WHOLE, Draft, Lake
-from mc_pipelines.orchestra import days, run_job
+from mc_pipelines.orchestra import run_job
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.shell import views
 

@@ -32,6 +32,7 @@ def found(root: Path, sql: str, header: str = HEADER) -> list[str]:
         ("SELECT id FROM metering.readings QUALIFY row_number() OVER (ORDER BY id NULLS LAST) = 1", "Write CAST(... AS BIGINT)"),
         ("SELECT CAST(quantity AS BIGINT) AS n FROM metering.readings", "floor, ceil or round inside the CAST"),
         ("SELECT CAST(quantity AS HUGEINT) AS n FROM metering.readings", "is not on both engines"),
+        ("SELECT CAST(day AS VARCHAR) AS n FROM metering.readings", "`VARCHAR`: Spark has no such type without a length. Write STRING"),
         ("SELECT * FROM metering.readings", "name the columns"),
         ("SELECT readings.* FROM metering.readings AS readings", "name the columns"),
         ("SELECT COLUMNS('quantity.*') FROM metering.readings", "only one of the engines"),
@@ -66,6 +67,7 @@ def test_what_differs_is_refused_with_what_to_write_instead(tmp_path: Path, sql:
         "SELECT CAST(a AS DECIMAL(20, 9)) * CAST(b AS DECIMAL(17, 0)) AS c FROM metering.readings",
         "SELECT id FROM metering.readings QUALIFY CAST(row_number() OVER (ORDER BY id NULLS LAST, day DESC NULLS FIRST) AS BIGINT) = 1",
         "SELECT count(*) FILTER (WHERE kind = 'usage' AND NOT id IS NULL) AS n, coalesce(min(day), CAST($first AS DATE)) AS d FROM metering.readings",
+        "SELECT CAST(day AS STRING) AS text FROM metering.readings",
         "SELECT CASE WHEN a > 0 THEN 1 ELSE 0 END AS b, date_trunc('hour', occurred_at) + INTERVAL 1 HOUR AS h FROM metering.readings ORDER BY b",
     ],
 )

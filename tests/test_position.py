@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import Bundle, build
 from mc_pipelines.evidence.checkpoint import Head
-from mc_pipelines.evidence.journal import Journal
+from mc_pipelines.evidence.journal import Journal, revoke
 from mc_pipelines.evidence.position import journal_at_hand
-from mc_pipelines.evidence.revocation import revoke
 from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys
 from mc_pipelines.evidence.verify import Verdict, verify
 from mc_pipelines.home import Home

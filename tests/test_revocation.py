@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.checkpoint import Head
-from mc_pipelines.evidence.journal import Entry, Journal, JournalError
-from mc_pipelines.evidence.revocation import REVOKED, limits, revoke
+from mc_pipelines.evidence.entry import Entry
+from mc_pipelines.evidence.journal import Journal, JournalError, revoke
+from mc_pipelines.evidence.revocation import REVOKED, limits
 from mc_pipelines.evidence.signing import Signer, TrustedKey, TrustedKeys
 
 NOW = datetime(2026, 5, 2, 3, 4, 5, tzinfo=UTC)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import Bench, Row, event, seen
 
+from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.runner import Outcome
+from mc_pipelines.shell import views
 
 DAYS = ["2026-04-01", "2026-04-02", "2026-04-03"]
 METERS = """meters:
@@ -149,6 +151,26 @@ def test_outcomes_count_rows_by_window(bench: Bench) -> None:
     land_all(bench)
     done = bench.build(DAYS, [])["metering.seen_before"]
     assert (done.rows, dict(done.by_window)) == (1, {"2026-04-01": 0, "2026-04-02": 1, "2026-04-03": 0})  # one copy among nine rows
+
+
+def test_a_view_is_asked_like_a_table_at_the_versions_that_are_pinned(bench: Bench) -> None:
+    bench.declare("meters", METERS)
+    bench.land(BY_DAY[DAYS[0]])
+    first = bench.shop.lake.version("staging.usage_events")
+    assert first is not None
+    land_all(bench)
+    bench.build(DAYS, [])
+
+    def readings(pins: dict[str, int]) -> int:
+        con = connect()
+        con.execute(views(bench.home, pins))
+        (row,) = con.sql("SELECT count(*) FROM metering.readings WHERE meter = 'requests'").fetchall()
+        return int(row[0])
+
+    # Requests by landing day, without the copy and the void: a; b and swap; c, d and swap-again.
+    assert (readings({"staging.usage_events": first}), readings({})) == (1, 6)
+    with pytest.raises(MissionError, match=r"metering\.readings: no such table"):
+        views(bench.home, {"metering.readings": 1})
 
 
 def test_an_input_that_does_not_exist_yet_is_named_with_what_to_run(bench: Bench) -> None:

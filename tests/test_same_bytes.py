@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mc_pipelines.calendars import days
 from mc_pipelines.close import Attempt, attempt
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
-from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.simulate import Format, simulate
 from mc_pipelines.truth import Truth

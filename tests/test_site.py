@@ -382,6 +382,21 @@ def test_every_link_resolves(site: Path) -> None:
             assert not anchor or f'id="{anchor}"' in target.read_text(encoding="utf-8"), link
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("metering_variance", "metering_<wbr>variance"),
+        ("close/2026-04/001-748fb299f9b8", "close/<wbr>2026-<wbr>04/<wbr>001-<wbr>748fb299f9b8"),
+        ("0123456789abcdef01234567", "01234567<wbr>89abcdef<wbr>01234567"),
+        ("_a__b_", "_<wbr>a__<wbr>b_"),
+        ("<b>&_x", "&lt;b&gt;&amp;_<wbr>x"),
+        ("", ""),
+    ],
+)
+def test_a_name_may_break_after_its_separators(text: str, expected: str) -> None:
+    assert fmt.breaks(text) == expected
+
+
 def test_hostile_names_are_shown_as_text(site: Path) -> None:
     page = Page(site / "metering" / "2026-04.html")
     for name in ODD_NAMES:

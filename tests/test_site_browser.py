@@ -92,6 +92,27 @@ def test_page_never_scrolls_sideways(browser: "Browser", sites: dict[str, Path],
     page.context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_long_gate_names_and_digests_break_after_separators_only(browser: "Browser", tmp_path: Path, width: int, scheme: str) -> None:
+    long = board()
+    names = ["metering_quarantine_value_of_every_tenant_and_meter", "metering_variance_tenants_by_the_hour"]
+    for gate, name in zip(long["deliverables"][0]["gates"], names, strict=False):
+        gate["gate"] = name
+    for attempt in long["attempts"]:
+        attempt |= {"digest": "0123456789abcdef" * 4, "failed": names}
+    build(tmp_path, long, report())
+    page, _ = opened(browser, tmp_path / "index.html", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    lines = page.evaluate("""() => [...document.querySelectorAll(".gates > tbody > tr > th, .attempts code")].map(cell =>
+        [...cell.childNodes].filter(node => node.nodeType === Node.TEXT_NODE).map(node => {
+            const range = document.createRange(); range.selectNodeContents(node);
+            return [node.textContent, new Set([...range.getClientRects()].map(each => each.top)).size]}))""")
+    assert [part for cell in lines for part in cell if part[1] != 1] == []
+    shown = ["".join(text for text, _ in cell) for cell in lines]
+    assert {*names, "0123456789abcdef" * 4} <= set(shown)
+    page.context.close()
+
+
 def test_print_hides_navigation_and_keeps_the_verdict(browser: "Browser", sites: dict[str, Path]) -> None:
     page, _ = opened(browser, sites["full"] / "index.html")
     page.emulate_media(media="print")

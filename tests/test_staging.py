@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mc_pipelines.contracts import load_contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.landing import landing_days, look, single, unchanged
+from mc_pipelines.odcs import load_contract
 from mc_pipelines.starter import write_home
 
 BASE: dict[str, Any] = {
@@ -110,6 +110,7 @@ def test_a_line_of_a_hundred_megabytes_is_quarantined_and_its_neighbours_are_kep
     assert len(refused[0]["raw"]) <= 2000
 
 
+TEXT = "logicalType: string, physicalType: VARCHAR"
 CSV = (
     b"specversion,id,source,type,subject,time,ingested_at,data.bytes,data.path,data.status\n"
     b"1.0,e1,edge,http.request,acme,2026-04-01T12:00:00+02:00,2026-04-01T10:00:01Z,12,/x,200\n"
@@ -124,6 +125,17 @@ def as_parquet(folder: Path) -> bytes:
         CAST(12 AS BIGINT) AS "data.bytes", '/x' AS "data.path", '200' AS "data.status") TO '{path}' (FORMAT parquet)"""
     )
     return path.read_bytes()
+
+
+def test_a_bound_is_exact_whatever_its_size(tmp_path: Path) -> None:
+    own = tmp_path / "home" / "checks" / "contracts" / "usage_events.odcs.yaml"
+    own.parent.mkdir(parents=True)
+    text = (CHECKOUT / "checks" / "contracts" / own.name).read_text(encoding="utf-8")
+    own.write_text(text.replace("minimum: 0", "minimum: 0.0000001, maximum: 1234567", 1), encoding="utf-8")
+    lines = [changed(id=value, data={"bytes": value}) for value in ("1234567", "1234567.000000001", "0.0000001", "0.000000099")]
+    accepted, refused = judged(tmp_path, b"\n".join(lines) + b"\n")
+    assert sorted(row["id"] for row in accepted) == ["0.0000001", "1234567"]
+    assert [row["reasons"] for row in refused] == ["bytes:maximum", "bytes:minimum"]
 
 
 def test_every_format_gives_the_same_row(tmp_path: Path) -> None:
@@ -237,6 +249,24 @@ def test_a_file_of_unknown_format_cannot_be_tried(tmp_path: Path) -> None:
         ('physicalType: "DECIMAL(38,9)"', "physicalType: DOUBLE", "DOUBLE"),
         ("minLength: 1", "minLenght: 1", "minLenght"),
         ("pattern: '[1-5][0-9][0-9]'", "pattern: '[1-5'", "pattern"),
+        ("pattern: '[1-5][0-9][0-9]'", "pattern: '(?=a)b'", "pattern .*RE2"),
+        ("pattern: '[1-5][0-9][0-9]'", "pattern: 5", "pattern 5: write a regular expression in quotes"),
+        ("minimum: 0", "minimum: abc", "minimum 'abc': write a number"),
+        ("minimum: 0", "minimum: yes", "minimum True: write a number"),
+        ("minimum: 0", "minimum: .inf", "minimum inf: write a number"),
+        ("minimum: 0", f"minimum: {10**29}", "minimum 1000.*: write a number of at most 29 digits"),
+        ("maxLength: 500", "maxLength: -1", "maxLength -1: write a whole number"),
+        ("maxLength: 500", "maximum: 500", "unknown key.* maximum. Options of a string"),
+        ("name: path,", "name: id,", "its name.* stands twice"),
+        ("physicalName: data.path", "physicalName: data.bytes", "path: .*its place data.bytes, stands twice"),
+        ("physicalName: data.path", "physicalName: id.path", "id.path stands inside a field"),
+        ("physicalName: data.path", "physicalName: 'a b'", "physicalName 'a b' is no name"),
+        ("name: path,", "name: 'Pa\"th',", "is no name of a column"),
+        ("name: path,", "name: bad,", "'bad' is taken for a column"),
+        ("name: path,", "name: way,", "path has to be there as a string: "),
+        ("name: id, logicalType: string, physicalType: VARCHAR, required: true", f"name: id, {TEXT}", "id has to be there.*required"),
+        ("version: 1.0.0", "version: 1", "version: Input should be a valid string .got 1."),
+        ("required: true", "required: true, required: true", "key `required` stands twice"),
     ],
 )
 def test_a_contract_that_cannot_be_read_names_file_line_and_value(tmp_path: Path, before: str, after: str, message: str) -> None:

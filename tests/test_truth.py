@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from conftest import bind
 
+from mc_pipelines.calendars import days
 from mc_pipelines.engine import connect
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.malformed import KINDS
-from mc_pipelines.orchestra import days
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.simulate import CLASSES, Format, simulate
 from mc_pipelines.truth import Truth

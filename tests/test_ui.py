@@ -1,7 +1,6 @@
 """What an on-call person sees: the real Dagster UI in a real browser, with a passed and a failed gate on their asset pages."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+from conftest import free_port
 from test_month import lay, plain
 
 from mc_pipelines.home import CHECKOUT, Home
@@ -19,12 +19,6 @@ from mc_pipelines.orchestra import run_job
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
 START_SECONDS = 90
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

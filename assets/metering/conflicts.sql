@@ -22,8 +22,8 @@ WITH sent_again AS (
     HAVING count(*) > 1
 ),
 candidates AS (
-    SELECT event_key, tenant_id, source, id, occurred_at,
-           (type, occurred_at, kind, amends_source, amends_id, bytes, path, status, context_tokens, generated_tokens, blocks, value, extras) AS payload
+    -- The payload is whatever was sent, the fields that a home's own contract adds too: so it is said what does not belong to it.
+    SELECT event_key, tenant_id, source, id, occurred_at, row(*COLUMNS(* EXCLUDE (landing_day, ingested_at, replay_of, copy))) AS payload
     FROM staging.usage_events
     WHERE hash(source, id) IN (SELECT id_hash FROM sent_again)
 ),

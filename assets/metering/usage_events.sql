@@ -8,7 +8,7 @@ SELECT staged.landing_day, staged.tenant_id, staged.source, staged.id, staged.ty
        staged.amends_source, staged.amends_id, staged.occurred_at, staged.occurred_us, staged.ingested_at,
        local_days.local_day, local_days.end_us AS day_end_us,
        staged.bytes, staged.path, staged.status, staged.context_tokens, staged.generated_tokens, staged.blocks, staged.value,
-       staged.event_key, staged.extras
+       staged.event_key, staged.amends_key, staged.extras
 FROM staging.usage_events AS staged
 JOIN reference.tenants AS tenants ON tenants.tenant_id = staged.tenant_id
 JOIN reference.local_days AS local_days

@@ -15,7 +15,7 @@ from mc_pipelines.evidence.canonical import canonical, instant, parse, parse_ins
 from mc_pipelines.evidence.dsse import envelope_payload, sign, verify_envelope
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry
+    from mc_pipelines.evidence.entry import Entry
     from mc_pipelines.evidence.signing import Signer, TrustedKeys
 
 CHECKPOINT_TYPE = "application/vnd.mc-pipelines.checkpoint+json"

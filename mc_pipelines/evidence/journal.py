@@ -6,7 +6,6 @@ only that of a revoked key is known here (revocation.py), because entries beyond
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,14 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical, instant, parse, parse_instant, sha256
 from mc_pipelines.evidence.checkpoint import FILE, GENESIS, Head, read_checkpoint, write_checkpoint
 from mc_pipelines.evidence.dsse import envelope_payload, sign, verify_envelope
-from mc_pipelines.evidence.revocation import judged, limits
+from mc_pipelines.evidence.entry import Entry
+from mc_pipelines.evidence.revocation import REVOKED, judged, limits
 from mc_pipelines.evidence.signing import Signer, TrustedKeys
 
 ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
 FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}
 MAX_BYTES = 16 << 20
 _NAME = re.compile(r"\d{8}\.json")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry as it was verified. `digest` is the sha256 (hex) of the file's exact bytes, `prev` that of the entry before it.
-
-    `refused` says why it does not count (its key is revoked); empty where it does.
-    """
-
-    number: int
-    kind: str
-    body: Mapping[str, Any]
-    signed_at: datetime
-    prev: str
-    digest: str
-    keyids: tuple[str, ...]
-    development: bool
-    refused: str = ""
 
 
 class JournalError(MissionError):
@@ -204,3 +186,25 @@ class Journal:
             keyids=tuple(key.keyid for key in keys),
             development=payload["development"] is True,
         )
+
+
+def revoke(journal: Journal, keyid: str, last_valid: int, reason: str) -> Entry:
+    """Write down that `keyid` counts up to entry `last_valid` (0: nowhere). The same again returns what stands.
+
+    MissionError where there is no such entry, no such key, or the signer is the key itself.
+    """
+    if journal.signer is not None and journal.signer.keyid == keyid:
+        raise MissionError(f"key {keyid[:16]} signs here and cannot revoke itself; set MISSION_SIGNING_KEY to the key that follows it")
+    if keyid not in {key.keyid for key in journal.trusted.keys}:
+        raise MissionError(f"key {keyid[:16]} is none that this journal knows; `mission keys` lists them")
+    chain = journal.chain()
+    if not 0 <= last_valid <= len(chain):
+        raise MissionError(f"entry {last_valid} does not exist; the journal has entries 1 to {len(chain)}, and 0 means none")
+    place = Head.of(chain[:last_valid]).document()
+    return journal.append(
+        REVOKED,
+        {"keyid": keyid, "last_valid": place, "reason": reason},
+        lambda entries: next(
+            (each for each in entries if each.kind == REVOKED and (each.body["keyid"], each.body["last_valid"]) == (keyid, place)), None
+        ),
+    )

@@ -8,7 +8,8 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical, parse, parse_instant, sha256
 from mc_pipelines.evidence.checkpoint import Head
 from mc_pipelines.evidence.dsse import envelope_payload, verify_envelope
-from mc_pipelines.evidence.journal import ENTRY_TYPE, Entry, Journal
+from mc_pipelines.evidence.entry import Entry
+from mc_pipelines.evidence.journal import ENTRY_TYPE, Journal
 from mc_pipelines.evidence.proofs import MAX_PROOF_BYTES, PROOF, included
 from mc_pipelines.evidence.revocation import limits
 from mc_pipelines.evidence.signing import TrustedKeys, known_keys

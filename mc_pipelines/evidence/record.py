@@ -25,7 +25,7 @@ from mc_pipelines.runner import Workshop
 
 if TYPE_CHECKING:
     from mc_pipelines.close import Closing
-    from mc_pipelines.evidence.journal import Entry
+    from mc_pipelines.evidence.entry import Entry
 
 MAX_BYTES = 32 << 20
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mc_pipelines import report
 from mc_pipelines.close import compute, month_models
 from mc_pipelines.code import code_digest
+from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.record import Recorded
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
@@ -36,18 +37,30 @@ class Reproduction:
 
 
 def reproduce(home: Home, bundle: Path, recorded: Recorded) -> Reproduction:
-    """Compare a verified bundle's payload with what its pins give now. MissionError where a pinned version or file is gone."""
+    """Compare a verified bundle's payload with what its pins give now.
+
+    MissionError where a pinned version or file is gone, or where the bundle is of other code and this code cannot read its tables.
+    """
     lake = Lake(str(home.lake))
     digests = {name: lake.files_digest(name, version) for name, version in recorded.pins.items()}
     shop = Workshop(home, recorded.catalog, lake)
-    again = compute(shop, recorded.period, recorded.pins, recorded.gates, month_again).files
+    same_code = recorded.code == code_digest(home)
+    try:
+        again = compute(shop, recorded.period, recorded.pins, recorded.gates, month_again).files
+    except MissionError as error:
+        if same_code:
+            raise
+        raise MissionError(
+            f"{bundle}: made by code {recorded.code[:12]}, and this checkout cannot compute it again from those tables. "
+            f"Reproduce it with the checkout that closed the month. ({error})"
+        ) from error
     payload = bundle / "data"
     names = sorted({path.relative_to(payload).as_posix() for path in payload.rglob("*") if path.is_file()} | set(again))
     return Reproduction(
         compared=len(names),
         differing=[name for name in names if not (payload / name).is_file() or again.get(name) != (payload / name).read_bytes()],
         changed=[f"{name} version {recorded.pins[name]}" for name, digest in sorted(digests.items()) if digest != recorded.digests[name]],
-        same_code=recorded.code == code_digest(home),
+        same_code=same_code,
     )
 
 

@@ -1,21 +1,22 @@
-"""How long evidence is kept, as `reference/retention.yaml` declares it. Nothing is deleted here; every bundle says until when it is kept."""
+"""How long things are kept, as `reference/retention.yaml` declares it. Nothing is deleted here; every bundle says until when it is kept."""
 
 from datetime import date
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+from mc_pipelines.reference import Declared, read_one
 
 
-class Retention(BaseModel):
-    """`evidence_years`: how many years after the instant that a close speaks for its bundle has to be kept."""
+class Retention(Declared):
+    """`evidence_years`: how many years after the instant that a close speaks for its bundle has to be kept.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `landing_days`, `quarantine_days`: how many days after its landing day a file, or a refused row, is kept; for ever where they are absent.
+    """
 
     evidence_years: int = Field(default=7, ge=1, le=100, strict=True)
+    landing_days: int | None = Field(default=None, ge=1, le=36_500, strict=True)
+    quarantine_days: int | None = Field(default=None, ge=1, le=36_500, strict=True)
 
     def until(self, as_of: str) -> str:
         """The first day (ISO) on which a bundle of that instant may go. 29 February becomes 1 March."""
@@ -28,12 +29,6 @@ class Retention(BaseModel):
 
 
 def read_retention(home: Home) -> Retention:
-    """The home's declaration, 7 years where it has none. MissionError names the file and the value."""
+    """The home's declaration, 7 years where it has none. MissionError names file, line, value and remedy."""
     path = home.declared("reference/retention.yaml")
-    if not path.exists():
-        return Retention()
-    try:
-        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Retention.model_validate(loaded)
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise MissionError(f"{path}:1: {error}\nWrite one line, for example `evidence_years: 7`.") from error
+    return read_one(path, Retention) if path.exists() else Retention()

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.checkpoint import Head
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry, Journal
+    from mc_pipelines.evidence.entry import Entry
 
 REVOKED = "key.revoked"
 
@@ -64,25 +63,3 @@ def judged(entries: "Sequence[Entry]") -> "list[Entry]":
         entry.number: "a key cannot revoke itself" for entry in entries if entry.kind == REVOKED and entry.body.get("keyid") in entry.keyids
     }
     return [replace(entry, refused=_against(known, entry) or own.get(entry.number, "")) for entry in entries]
-
-
-def revoke(journal: "Journal", keyid: str, last_valid: int, reason: str) -> "Entry":
-    """Write down that `keyid` counts up to entry `last_valid` (0: nowhere). The same again returns what stands.
-
-    MissionError where there is no such entry, no such key, or the signer is the key itself.
-    """
-    if journal.signer is not None and journal.signer.keyid == keyid:
-        raise MissionError(f"key {keyid[:16]} signs here and cannot revoke itself; set MISSION_SIGNING_KEY to the key that follows it")
-    if keyid not in {key.keyid for key in journal.trusted.keys}:
-        raise MissionError(f"key {keyid[:16]} is none that this journal knows; `mission keys` lists them")
-    chain = journal.chain()
-    if not 0 <= last_valid <= len(chain):
-        raise MissionError(f"entry {last_valid} does not exist; the journal has entries 1 to {len(chain)}, and 0 means none")
-    place = Head.of(chain[:last_valid]).document()
-    return journal.append(
-        REVOKED,
-        {"keyid": keyid, "last_valid": place, "reason": reason},
-        lambda entries: next(
-            (each for each in entries if each.kind == REVOKED and (each.body["keyid"], each.body["last_valid"]) == (keyid, place)), None
-        ),
-    )

@@ -168,12 +168,12 @@ def signer(keys_dir: Path) -> Signer:
         private = _private(given.encode(), "MISSION_SIGNING_KEY")
     elif given:
         path = Path(given).expanduser()
-        private = _private(_read_secret(path), str(path))
+        private = _private(read_secret(path), str(path))
     else:
         path = keys_dir / "development.pem"
         if not path.exists():
             _make_development_key(path)
-        private = _private(_read_secret(path), str(path))
+        private = _private(read_secret(path), str(path))
     pem = public_pem(private.public_key()).encode()
     marked = keys_dir / DEVELOPMENT_PUBLIC
     if not given:
@@ -210,7 +210,8 @@ def _private(pem: bytes, name: str) -> Ed25519PrivateKey:
     return key
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path, remedy: str = "MISSION_SIGNING_KEY names the file of a private key, or holds its PEM") -> bytes:
+    """The bytes of a file that nobody else may read. MissionError where its mode is not 0600; `remedy` says what else might be wrong."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -219,7 +220,7 @@ def _read_secret(path: Path) -> bytes:
                 raise MissionError(f"{path}: a private key must be a file of mode 0600, this has {mode:04o}; run `chmod 600 {path}`")
             return file.read(1 << 16)
     except OSError as error:
-        raise MissionError(f"{path}: {error.strerror}; MISSION_SIGNING_KEY names the file of a private key, or holds its PEM") from error
+        raise MissionError(f"{path}: {error.strerror}; {remedy}") from error
 
 
 def _make_development_key(path: Path) -> None:

@@ -9,7 +9,7 @@ from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Entry
+    from mc_pipelines.evidence.entry import Entry
 
 
 def pins(home: Home, chain: "Sequence[Entry]") -> dict[str, set[int]]:

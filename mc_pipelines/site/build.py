@@ -20,7 +20,7 @@ from markupsafe import Markup
 from mc_pipelines.disk import writing
 from mc_pipelines.errors import MissionError
 from mc_pipelines.site import charts
-from mc_pipelines.site.format import Figures, day_label, exact, moment, number, percent, step
+from mc_pipelines.site.format import Figures, breaks, day_label, exact, moment, number, percent, step
 
 HERE = Path(__file__).resolve().parent
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
@@ -85,6 +85,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
+        "breaks": breaks,
         "number": number,
         "percent": percent,
         "moment": moment,

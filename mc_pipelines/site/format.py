@@ -3,6 +3,7 @@
 No float is made here and no digit is lost unseen: what is shortened carries an approximation sign. Layout and charts do not belong here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,7 @@ MINUS = "\u2212"
 NARROW = "\u202f"  # a narrow no-break space, so that a unit never leaves its number
 SHARES = frozenset({"ratio", "share", "fraction"})  # units that are read as percent
 _PREFIXES = ((18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"))
+_BREAKS = re.compile(r"[_/.:,-]+(?=.)|[0-9a-f]{8}(?=[0-9a-f]{8})")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NONE = Markup('<span aria-hidden="true">–</span><span class="vh">no value</span>')
 
@@ -113,6 +115,12 @@ def day_label(text: str) -> str:
     except ValueError:
         return text
     return f"{found.day}{NARROW}{MONTHS[found.month - 1]}"
+
+
+def breaks(text: str) -> Markup:
+    """A name, a path or a digest that a line may end in after `_ / . : , -`, and after every eighth digit of a digest."""
+    parts = _BREAKS.sub(lambda found: f"{found[0]}\0", text.replace("\0", "")).split("\0")
+    return Markup("<wbr>").join(map(escape, parts))
 
 
 def step(key: object) -> str:
