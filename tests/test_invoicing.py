@@ -192,5 +192,5 @@ def test_a_changed_price_makes_the_month_stale_and_nothing_else_does(bench: Benc
     book(bench, price="0.60")
     rebuilt = {key for key, outcome in bench.build(days, ["2026-04-01"]).items() if outcome.rebuilt}
     assert {"reference.pricing", "metering.rated", "metering.invoices", "metering.invoice_lines"} <= rebuilt
-    assert "metering.variance" not in rebuilt
+    assert "metering.usage_period" not in rebuilt
     assert lines(bench)[1][3] == Decimal("2.4")

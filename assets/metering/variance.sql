@@ -11,7 +11,9 @@
 --   delta: Metered less reference.
 --   absolute: Size of the difference.
 --   variance_ratio: Difference over the reference or the meter's floor, whichever is greater, rounded up at the ninth decimal; NULL where the log knows nothing.
---   status: unreferenced, within_floor, explained or judged.
+--   status: unreferenced, within_floor (of quantity, or once priced of one minor unit of money), explained or judged.
+--   currency: Currency of the tenant's invoice; NULL where it has none.
+--   delta_money: What the difference is worth, rounded up at the ninth decimal.
 --   judged_ratio: "The ratio that the gate judges: 0 where the difference is within the floor or explained."
 --   explained_reason: Why somebody accepts the difference.
 --   explained_note: What they wrote.
@@ -36,9 +38,12 @@ paired AS (
 ),
 measured AS (
     SELECT paired.*, meters.floor, metered - reference AS delta, abs(metered - reference) AS absolute,
-           greatest(abs(reference), meters.floor) AS denominator
+           greatest(abs(reference), meters.floor) AS denominator, priced.currency, priced.delta_money,
+           abs(metered - reference) <= meters.floor OR coalesce(priced.delta_money <= priced.minor_unit, false) AS tiny
     FROM paired
     JOIN reference.meters AS meters ON meters.meter = paired.meter
+    LEFT JOIN metering.variance_priced AS priced
+      ON priced.period = paired.period AND priced.tenant_id = paired.tenant_id AND priced.meter = paired.meter
 ),
 judged AS (
     -- Whole numbers, rounded up at the ninth decimal: a breach never rounds away, and no float is involved.
@@ -55,10 +60,11 @@ SELECT judged.period, judged.tenant_id, judged.meter,
        CAST(judged.absolute AS DECIMAL(38, 9)) AS absolute,
        CAST(judged.ratio AS DECIMAL(38, 9)) AS variance_ratio,
        CASE WHEN judged.ratio IS NULL THEN 'unreferenced'
-            WHEN judged.absolute <= judged.floor THEN 'within_floor'
+            WHEN judged.tiny THEN 'within_floor'
             WHEN explained.reason IS NOT NULL THEN 'explained'
             ELSE 'judged' END AS status,
-       CAST(CASE WHEN judged.ratio IS NULL OR judged.absolute <= judged.floor OR explained.reason IS NOT NULL THEN 0 ELSE judged.ratio END
+       judged.currency, judged.delta_money,
+       CAST(CASE WHEN judged.ratio IS NULL OR judged.tiny OR explained.reason IS NOT NULL THEN 0 ELSE judged.ratio END
             AS DECIMAL(38, 9)) AS judged_ratio,
        explained.reason AS explained_reason, explained.note AS explained_note, explained.owner AS explained_owner, explained.expires AS explained_until
 FROM judged

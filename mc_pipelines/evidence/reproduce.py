@@ -65,9 +65,13 @@ def reproduce(home: Home, bundle: Path, recorded: Recorded) -> Reproduction:
 
 
 def month_again(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, tables: Sequence[str], pins: Mapping[str, int]) -> None:
-    """Views of the pinned tables, but every table of the month computed again, upstream first."""
+    """Views of the pinned tables, but every table of the month computed again, upstream first.
+
+    A table that others read through earlier months has those as they are pinned, for as long as it takes.
+    """
     marts = {model.key: model for model in month_models(shop)}
     report.month_views(shop, con, period, tables, pins)
+    looked_back = {dep for model in marts.values() for dep, scope in shop.catalog.inputs(model).items() if scope == "through" and dep in marts}
     pinned = {key: con.sql(f"FROM {key} LIMIT 0").to_arrow_table().schema for key in marts}
     for key, model in marts.items():
         bind_views(shop, con, model)
@@ -78,3 +82,10 @@ def month_again(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, t
         con.register("computed_again", rows)
         con.execute(f'INSERT INTO "{schema}"."{name}" BY NAME FROM computed_again')
         con.unregister("computed_again")
+        if key in looked_back:
+            opened, before = shop.lake.open(key, pins[key]), f"{model.header.window} < '{period}'"
+            assert opened is not None
+            con.execute(f'INSERT INTO "{schema}"."{name}" BY NAME FROM ({shop.lake.select(opened, before)}) WHERE {before}')
+    for key in looked_back:
+        schema, name = key.split(".")
+        con.execute(f'DELETE FROM "{schema}"."{name}" WHERE {marts[key].header.window} < \'{period}\'')
