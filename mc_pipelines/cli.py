@@ -122,16 +122,16 @@ def _run(home: Home, job: str, windows: list[str]) -> None:
 
 
 def _close(home: Home, month: str) -> "Attempt":
-    from mc_pipelines.close import attempt, month_key
-
-    before, standing = _pages(home), _standing(home, month)
-    _run(home, "month_end", [month_key(month)])
-    # The run has signed and shown the attempt; asked again, the close returns what stands.
+    """Build, sign and show the month in a run of its own, then tell what stands."""
     from dataclasses import replace
 
-    done = attempt(home, month)
-    pages = [home.site / name for name, digest in _pages(home).items() if before.get(name) != digest]
-    return replace(done, fresh=done.bundle != standing, pages=pages)
+    from mc_pipelines.close import month_key, standing
+
+    pages_before, bundle_before = _pages(home), _standing(home, month)
+    _run(home, "month_end", [month_key(month)])
+    done = standing(home, month)
+    pages = [home.site / name for name, digest in _pages(home).items() if pages_before.get(name) != digest]
+    return replace(done, fresh=done.bundle != bundle_before, pages=pages)
 
 
 def _standing(home: Home, month: str) -> Path | None:

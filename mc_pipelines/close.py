@@ -4,6 +4,7 @@ The gates are evaluated here again, by whoever signs; what a check in the UI sai
 The journal entry that names the bundle is the commit point. Approval, lock and publication are not decided here.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mc_pipelines.evidence.entry import Entry
     from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.payload import Before
 
 DELIVERABLE = "metering"
 FOLDER = "finance/metering/close"
@@ -113,41 +115,22 @@ def as_of_instant(con: "duckdb.DuckDBPyConnection", period: str) -> str:
     return f"{row[0].isoformat()}T23:59:59.999999Z"
 
 
-def compute(shop: Workshop, period: str, pins: Mapping[str, int], gates: Sequence[Gate], bind: Bind = report.month_views) -> Closing:
-    """Judge the month and write its result files. `bind` makes the views of the tables: as the lake has them, or computed again."""
+def compute(
+    shop: Workshop, period: str, pins: Mapping[str, int], gates: Sequence[Gate], before: "Before", bind: Bind = report.month_views
+) -> Closing:
+    """Judge the month and write its files. `before` gives the previews that these follow.
+
+    `bind` makes the views of the tables: as the lake has them, or computed again.
+    """
     from mc_pipelines.acceptance import evaluate
+    from mc_pipelines.payload import payload
 
     con = connect()
     bind(shop, con, period, sorted(pins), pins)
     as_of = as_of_instant(con, period)
     results = evaluate(con, gates, {gate.table: gate.table for gate in gates})
-    return Closing(DELIVERABLE, period, as_of, pins, gates, results, result_files(shop, con, period, as_of, results))
-
-
-def result_files(
-    shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, as_of: str, results: Sequence[GateResult]
-) -> dict[str, bytes]:
-    """The payload of the bundle: canonical rows of every month mart, leaves, gates and report. The same rows give the same bytes."""
-    from mc_pipelines.evidence.canonical import canonical, rows_bytes
-    from mc_pipelines.evidence.proofs import leaf_files, rows_file
-
-    files: dict[str, bytes] = {}
-    for model in month_models(shop):
-        relation = con.sql(f"FROM {model.key}")
-        files[rows_file(model.key)] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
-        files[f"schemas/{model.key}.json"] = canonical(
-            {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
-        )
-    files |= leaf_files(files)
-    files["gates.json"] = canonical([result.to_json() for result in results])
-    files["metering.json"] = canonical(report.metering_report(con, period, as_of, variance_limit(results)))
-    return files
-
-
-def variance_limit(results: Sequence[GateResult]) -> str:
-    """The declared threshold of the per-tenant variance gate: the only place that it is read from for the page."""
-    by_gate = {result.gate: result.threshold for result in results}
-    return by_gate.get("metering_variance_tenants") or by_gate.get("metering_variance") or "0"
+    files = payload(con, month_models(shop), period, as_of, results, before)
+    return Closing(DELIVERABLE, period, as_of, pins, gates, results, files)
 
 
 def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None) -> Attempt:
@@ -163,9 +146,9 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     period = month_key(month)
     shop = Workshop.open(home, run_id)
     pins = pinned(shop)
-    progress("evaluating the gates")
-    closing = compute(shop, period, pins, gates_of(home, DELIVERABLE))
     journal = Journal(home.journal, signer(home.keys))
+    progress("evaluating the gates and writing the previews")
+    closing = compute(shop, period, pins, gates_of(home, DELIVERABLE), lambda batch: _before(home, attempts(journal, month), batch))
     digest = payload_digest({f"data/{name}": sha256(body) for name, body in closing.files.items()})
     fresh = _already(journal.entries(), month, digest) is None
     if fresh:
@@ -173,7 +156,7 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
         _sign(shop, closing, digest, journal)
     standing = attempts(journal, month)[-1]
     progress("building the site")
-    pages = show(home, shop, period, closing.as_of, closing.results, journal)
+    pages = show(home, shop, closing, journal)
     write_views(home)
     return Attempt(
         month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
@@ -203,6 +186,7 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal") -> 
         "failed": sorted(result.gate for result in closing.results if result.status != "passed" and result.severity == "critical"),
         "values": {result.gate: result.value for result in closing.results},
         "merkle": written["merkle"],
+        "invoices": _batch(closing).get("digest"),
     }
     journal.append(
         ATTEMPT,
@@ -232,21 +216,56 @@ def attempts(journal: "Journal", month: str) -> list[dict[str, Any]]:
     return [dict(entry.body) for entry in _of_month(journal.entries(), month)]
 
 
-def show(home: Home, shop: Workshop, period: str, as_of: str, results: Sequence[GateResult], journal: "Journal") -> Sequence[Path]:
-    """Write scoreboard and metering report; returns the files whose bytes changed."""
+def _before(home: Home, tried: Sequence[Mapping[str, Any]], batch: str) -> Mapping[str, Any] | None:
+    """The previews of the newest attempt that rated something else than `batch`: what these are compared with."""
+    from mc_pipelines.evidence.bundle import payload_file
+    from mc_pipelines.invoicing.batch_files import BATCH, as_previous
+
+    for body in reversed(tried):
+        if body.get("invoices") not in (None, batch):
+            found = payload_file(home.evidence / body["bundle"], body["digest"], BATCH)
+            return as_previous(body["edition"], json.loads(found))
+    return None
+
+
+def _batch(closing: Closing) -> Mapping[str, Any]:
+    """What is said of all invoices; empty where none was rated."""
+    from mc_pipelines.invoicing.batch_files import BATCH
+
+    found: Mapping[str, Any] = json.loads(closing.files.get(BATCH, b"{}"))
+    return found
+
+
+def standing(home: Home, month: str) -> Attempt:
+    """The newest attempt at a month that counts, as its bundle tells it. MissionError where there is none, or the bundle is not as signed."""
+    from mc_pipelines.evidence.bundle import payload_file
+    from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.payload import GATES
+
+    journal = journal_at_hand(home)
+    tried = attempts(journal, month) if journal else []
+    if not tried:
+        raise MissionError(f"{month} was never closed here. Attempt it: mission close {month}")
+    body = tried[-1]
+    bundle = home.evidence / body["bundle"]
+    results = [GateResult(**each) for each in json.loads(payload_file(bundle, body["digest"], GATES))]
+    return Attempt(month, body["edition"], body["verdict"], results, bundle, body["digest"], False, ())
+
+
+def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal") -> Sequence[Path]:
+    """Write scoreboard, metering report and the page of the invoices; returns the files whose bytes changed."""
+    from mc_pipelines.invoicing.batch_files import tenant_files
+    from mc_pipelines.payload import METERING
     from mc_pipelines.site.build import build as build_site
 
-    month = period[:7]
-    pins = pinned(shop)
-    con = connect()
-    report.month_views(shop, con, period, sorted(pins), pins)
+    month = closing.period[:7]
     tried = attempts(journal, month)
     history: dict[str, list[dict[str, Any]]] = {}
     for entry in journal.entries():
         if entry.kind == ATTEMPT:
             for gate, value in entry.body["values"].items():
                 history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    board = report.scoreboard(shop, period, as_of, results, code_digest(home), history)
+    board = report.scoreboard(shop, closing.period, closing.as_of, closing.results, code_digest(home), history)
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
-    return build_site(home.site, board, report.metering_report(con, period, as_of, variance_limit(results)))
+    return build_site(home.site, board, json.loads(closing.files[METERING]), _batch(closing), tenant_files(closing.files))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mc_pipelines.gates import GateResult
 
 TOP_TENANTS = 10
+MOST_MOVERS = 50
 NANO_PLACES = 9
 
 
@@ -82,7 +83,7 @@ def _share(part: Decimal, whole: Decimal) -> Decimal:
     return quotient(Decimal(part), Decimal(whole))
 
 
-def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
+def _variance(con: "duckdb.DuckDBPyConnection", limit: str, money_limit: str) -> dict[str, Any]:
     source = records(con, "SELECT counts_repeats, counts_repeats_why FROM reference.sources WHERE source = 'gateway_log'")
     causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in records(
@@ -98,8 +99,9 @@ def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
         explained = row["status"] == "explained"
         status = row["status"] if row["status"] != "judged" else "breach" if Decimal(row["variance_ratio"]) > Decimal(limit) else "within"
         pairs.append(
-            {key: row[key] for key in ("tenant_id", "name", "meter", "metered", "reference", "delta")}
+            {key: row[key] for key in ("tenant_id", "name", "meter", "metered", "reference", "delta", "currency")}
             | {
+                "money": row["delta_money"],
                 "ratio": row["variance_ratio"],
                 "status": status,
                 "explanation": {
@@ -114,13 +116,20 @@ def _variance(con: "duckdb.DuckDBPyConnection", limit: str) -> dict[str, Any]:
     meters = records(
         con, "SELECT meter, metered, reference, absolute, net, variance_ratio AS ratio FROM metering.variance_meters ORDER BY meter"
     )
-    for row in meters:
-        row["status"] = "unreferenced" if row["ratio"] is None else "breach" if Decimal(row["ratio"]) > Decimal(limit) else "within"
-    return (source[0] if source else {"counts_repeats": False, "counts_repeats_why": ""}) | {"meters": meters, "pairs": pairs}
+    currencies = records(
+        con,
+        "SELECT currency, tenants, reference_money AS reference, absolute_money AS absolute, net_money AS net, explained_money AS explained, "
+        "variance_ratio AS ratio FROM metering.variance_money ORDER BY currency",
+    )
+    for rows, most in ((meters, limit), (currencies, money_limit)):
+        for row in rows:
+            row["status"] = "unreferenced" if row["ratio"] is None else "breach" if Decimal(row["ratio"]) > Decimal(most) else "within"
+    found = source[0] if source else {"counts_repeats": False, "counts_repeats_why": ""}
+    return found | {"meters": meters, "currencies": currencies, "pairs": pairs}
 
 
-def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, limit: str) -> dict[str, Any]:
-    """The metering report of one month; `limit` is the variance threshold that the gates declare (text)."""
+def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, limit: str, money_limit: str) -> dict[str, Any]:
+    """The metering report of one month; the limits are the variance thresholds that the gates declare, of quantities and of money (text)."""
     totals = con.sql("SELECT sum(rows_in), sum(accepted), sum(quarantined) FROM metering.quarantine_summary").fetchall()[0]
     rows_in, accepted, quarantined = (int(value or 0) for value in totals)
     return {
@@ -128,7 +137,7 @@ def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, l
         "as_of": as_of,
         "meters": _meters(con),
         "top_tenants": _top_tenants(con),
-        "variance": _variance(con, limit),
+        "variance": _variance(con, limit, money_limit),
         "causes": records(
             con,
             "SELECT cause, meter, CAST(sum(rows) AS BIGINT) AS rows, sum(quantity) AS quantity FROM metering.variance_causes "
@@ -153,6 +162,16 @@ def metering_report(con: "duckdb.DuckDBPyConnection", period: str, as_of: str, l
     }
 
 
+def movers(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    """The invoices that differ most from the month before, by ratio; those of the first month have nothing to differ from."""
+    return records(
+        con,
+        "SELECT tenant_id, tenants.name, change.plan, change.currency, before, now, change, change_ratio AS ratio, status "
+        "FROM metering.invoice_change AS change JOIN reference.tenants AS tenants USING (tenant_id) WHERE change_ratio > 0 "
+        f"ORDER BY change_ratio DESC, abs(change) DESC NULLS FIRST, tenant_id LIMIT {MOST_MOVERS}",
+    )
+
+
 def scoreboard(
     shop: Workshop, period: str, as_of: str, results: Sequence["GateResult"], code: str, history: Mapping[str, list[dict[str, Any]]]
 ) -> dict[str, Any]:
@@ -165,7 +184,7 @@ def scoreboard(
         for result in (each for each in results if each.deliverable == name):
             shown = result.status if result.status == "passed" or result.severity == "critical" else "warning"
             counts[shown] += 1
-            rows.append(result.to_json() | {"history": history.get(result.gate, []), "evidence": f"metering/{period[:7]}.html"})
+            rows.append(result.to_json() | {"history": history.get(result.gate, []), "evidence": _page_of(result, period[:7])})
         deliverables.append({"name": name, "title": declared.title, "about": declared.about, "gates": rows})
     return {
         "title": "Gate scoreboard",
@@ -176,6 +195,11 @@ def scoreboard(
         "counts": counts,
         "deliverables": deliverables,
     }
+
+
+def _page_of(result: "GateResult", month: str) -> str:
+    """The page that shows what a gate judged."""
+    return f"invoices/{month}.html" if result.table.startswith("metering.invoice") else f"metering/{month}.html"
 
 
 def verdict(results: Sequence["GateResult"]) -> str:

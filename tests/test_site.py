@@ -146,6 +146,8 @@ def pairs() -> list[dict[str, Any]]:
             "metered": str(10_000 * (tenant + 1)),
             "reference": str(10_000 * (tenant + 1) + tenant % 3),
             "delta": str(-(tenant % 3)),
+            "currency": "EUR" if tenant % 2 else None,
+            "money": f"{tenant % 3}.5" if tenant % 2 else None,
             "ratio": "0" if tenant % 3 == 0 else "0.000099990001",
             "status": "within",
             "explanation": None,
@@ -202,6 +204,10 @@ def report() -> dict[str, Any]:
             "counts_repeats": True,
             "counts_repeats_why": "It writes one line per request it served, so a request sent twice stands twice.",
             "meters": compared,
+            "currencies": [
+                {"currency": "EUR", "tenants": 20, "reference": "120000.5", "absolute": "301.25", "net": "-300", "explained": "300"}
+                | {"ratio": "0.002510406", "status": "breach"}
+            ],
             "pairs": pairs(),
         },
         "causes": [{"cause": "duplicate", "meter": "api_requests", "rows": 1913, "quantity": "-1913"}],
@@ -246,7 +252,7 @@ def bare() -> tuple[dict[str, Any], dict[str, Any]]:
     empty_board = board() | {"deliverables": [], "attempts": [], "bundle": None}
     empty_board["counts"] = dict.fromkeys(empty_board["counts"], 0)
     empty_report = report() | {"meters": [], "top_tenants": [], "causes": [], "conflicts": [], "late": [], "landing": []}
-    empty_report["variance"] = {"counts_repeats": False, "counts_repeats_why": "", "meters": [], "pairs": []}
+    empty_report["variance"] = {"counts_repeats": False, "counts_repeats_why": "", "meters": [], "currencies": [], "pairs": []}
     empty_report["quarantine"] = {"rows_in": 0, "accepted": 0, "quarantined": 0, "share": None, "reasons": []}
     return empty_board, empty_report
 

@@ -67,6 +67,18 @@ def payload_digest(digests: Mapping[str, str]) -> str:
     return sha256(manifest(digests))
 
 
+def payload_file(bundle: Path, digest: str, path: str) -> bytes:
+    """A file under data/ of the bundle whose payload has this digest. MissionError where either is not what was signed."""
+    name, listed = f"data/{path}", bundle / "manifest-sha256.txt"
+    try:
+        manifested, found = listed.read_bytes(), (bundle / name).read_bytes()
+    except OSError as error:
+        raise MissionError(f"{error.filename}: {error.strerror}; restore the bundle from a copy") from error
+    if sha256(manifested) != digest or f"{sha256(found)}  {name}\n".encode() not in manifested:
+        raise MissionError(f"{bundle / name}: not the file that was signed; restore the bundle from a copy")
+    return found
+
+
 def bag_info(size: int, count: int) -> bytes:
     """bag-info.txt: what follows from the payload and nothing else. `size` in bytes."""
     return f"Bag-Software-Agent: mc-pipelines\nPayload-Oxum: {size}.{count}\n".encode()

@@ -4,6 +4,7 @@ The tables of days and the reference data are read at their pinned versions; the
 the SQL, the gates and the declarations that the bundle recorded. Only what Python computes is this checkout's; the code's digest tells.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mc_pipelines.code import code_digest
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.record import Recorded
 from mc_pipelines.home import Home
+from mc_pipelines.invoicing.batch_files import PREVIOUS
 from mc_pipelines.lake import Lake
 from mc_pipelines.runner import Work, Workshop, bind_views, computed
 
@@ -45,8 +47,10 @@ def reproduce(home: Home, bundle: Path, recorded: Recorded) -> Reproduction:
     digests = {name: lake.files_digest(name, version) for name, version in recorded.pins.items()}
     shop = Workshop(home, recorded.catalog, lake)
     same_code = recorded.code == code_digest(home)
+    compared_with = bundle / "data" / PREVIOUS
+    previous = json.loads(compared_with.read_bytes()) if compared_with.is_file() else None
     try:
-        again = compute(shop, recorded.period, recorded.pins, recorded.gates, month_again).files
+        again = compute(shop, recorded.period, recorded.pins, recorded.gates, lambda _: previous, month_again).files
     except MissionError as error:
         if same_code:
             raise
@@ -71,7 +75,9 @@ def month_again(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, t
     """
     marts = {model.key: model for model in month_models(shop)}
     report.month_views(shop, con, period, tables, pins)
-    looked_back = {dep for model in marts.values() for dep, scope in shop.catalog.inputs(model).items() if scope == "through" and dep in marts}
+    looked_back = {
+        dep for model in marts.values() for dep, scope in shop.catalog.inputs(model).items() if scope == "through" and dep in marts
+    }
     pinned = {key: con.sql(f"FROM {key} LIMIT 0").to_arrow_table().schema for key in marts}
     for key, model in marts.items():
         bind_views(shop, con, model)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -19,7 +20,7 @@ from markupsafe import Markup
 
 from mc_pipelines.disk import writing
 from mc_pipelines.errors import MissionError
-from mc_pipelines.site import charts
+from mc_pipelines.site import charts, invoices
 from mc_pipelines.site.format import Figures, breaks, day_label, exact, moment, number, percent, step
 
 HERE = Path(__file__).resolve().parent
@@ -33,10 +34,17 @@ _NUMERIC = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
 _NAMES = re.compile(r"(^|_)(id|key|line|item|offset|period|day|path|status|digest|version)$")
 
 
-def build(site: Path, scoreboard: Mapping[str, Any], metering: Mapping[str, Any]) -> list[Path]:
+def build(
+    site: Path,
+    scoreboard: Mapping[str, Any],
+    metering: Mapping[str, Any],
+    batch: Mapping[str, Any] = MappingProxyType({}),
+    previews: Mapping[str, bytes] = MappingProxyType({}),
+) -> list[Path]:
     """Write pages and JSON of one close under `site`; returns the paths whose bytes changed, in the order written.
 
-    The same two documents give the same bytes: no clock, no run, no state of the folder enters. Raises MissionError for a period that is
+    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`.
+    The same documents give the same bytes: no clock, no run, no state of the folder enters. Raises MissionError for a period that is
     no month, jinja2.UndefinedError where a field is missing.
     """
     for name, document in (("scoreboard", scoreboard), ("metering report", metering)):
@@ -46,11 +54,30 @@ def build(site: Path, scoreboard: Mapping[str, Any], metering: Mapping[str, Any]
     files = {
         site / "scoreboard.json": canonical_json(scoreboard),
         site / "metering" / f"{month}.json": canonical_json(metering),
-        site / "metering" / f"{month}.html": metering_page(metering),
-        site / "index.html": scoreboard_page(scoreboard, month),
+        site / "metering" / f"{month}.html": metering_page(metering, bool(batch)),
     }
+    if batch:
+        files |= {site / "invoices" / month / name: data for name, data in previews.items()}
+        files |= {
+            site / "invoices" / f"{month}.json": canonical_json(batch),
+            site / "invoices" / f"{month}.html": environment().get_template("invoices.html.j2").render(invoices.context(batch)).encode(),
+        }
+    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch))
     with writing(site):
-        return [path for path, data in files.items() if _replace(path, data)]
+        changed = [path for path, data in files.items() if _replace(path, data)]
+        return [*changed, *_swept(site / "invoices", month, files)]
+
+
+def _swept(folder: Path, month: str, files: Mapping[Path, bytes]) -> list[Path]:
+    """Take away what an earlier close of the month showed of invoices and this one does not."""
+    found = [*folder.glob(f"{month}.*"), *folder.glob(f"{month}/*/*")]
+    gone = sorted(path for path in found if path not in files)
+    for path in gone:
+        path.unlink()
+    for left in {path.parent for path in gone if path.parent != folder}:
+        if not any(left.iterdir()):
+            left.rmdir()
+    return gone
 
 
 def canonical_json(document: Mapping[str, Any]) -> bytes:
@@ -103,8 +130,8 @@ def words(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def scoreboard_page(scoreboard: Mapping[str, Any], month: str) -> bytes:
-    """The gate scoreboard as HTML; `month` is the metering report that it links to."""
+def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False) -> bytes:
+    """The gate scoreboard as HTML; `month` is the metering report that it links to, `invoiced` where there is a page of invoices too."""
     board = {"attempts": [], "bundle": None, **scoreboard}
     page = (
         environment()
@@ -113,6 +140,7 @@ def scoreboard_page(scoreboard: Mapping[str, Any], month: str) -> bytes:
             board=board,
             fig=Figures(board),
             month=month,
+            invoiced=invoiced,
             headline=headline(board),
             spark=spark,
             history_table=history_table,
@@ -169,8 +197,8 @@ def _looks_numeric(value: object) -> bool:
     return isinstance(value, str) and _NUMERIC.fullmatch(value) is not None
 
 
-def metering_page(metering: Mapping[str, Any]) -> bytes:
-    """The metering report of one month as HTML."""
+def metering_page(metering: Mapping[str, Any], invoiced: bool = False) -> bytes:
+    """The metering report of one month as HTML; `invoiced` where there is a page of invoices too."""
     variance = metering["variance"]
     order = sorted(range(len(variance["pairs"])), key=lambda index: _urgency(variance["pairs"][index]))
     attention = [index for index in order if variance["pairs"][index]["status"] in ORDER]
@@ -182,6 +210,7 @@ def metering_page(metering: Mapping[str, Any]) -> bytes:
             report=metering,
             fig=Figures(metering),
             month=metering["period"],
+            invoiced=invoiced,
             chart=lambda meter: meter_chart(metering["period"], meter),
             attention=attention,
             within=within[:WITHIN_SHOWN],

@@ -1,0 +1,58 @@
+"""The files that a close puts under its signature: canonical rows, leaves, gates, the report, and the invoice previews.
+
+The same rows, and the same batch of previews before them, give the same bytes. Nothing is judged or signed here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines import report
+from mc_pipelines.catalog import Model
+from mc_pipelines.evidence.canonical import canonical, rows_bytes
+from mc_pipelines.evidence.proofs import leaf_files, rows_file
+from mc_pipelines.gates import GateResult
+from mc_pipelines.invoicing.batch_files import preview_files
+from mc_pipelines.invoicing.previews import USAGE, Usage, month_previews
+
+if TYPE_CHECKING:
+    import duckdb
+
+METERING = "metering.json"
+GATES = "gates.json"
+Before = Callable[[str], Mapping[str, Any] | None]
+"""For the digest of a batch of previews the batch before it, as `invoices/previous.json` holds it; None where there is none."""
+
+
+def payload(
+    con: "duckdb.DuckDBPyConnection", marts: Sequence[Model], period: str, as_of: str, results: Sequence[GateResult], before: Before
+) -> dict[str, bytes]:
+    """The bytes by path under data/. `con` shows the month's tables, `marts` among them."""
+    files: dict[str, bytes] = {}
+    columns: dict[str, list[str]] = {}
+    for model in marts:
+        relation = con.sql(f"FROM {model.key}")
+        columns[model.key] = relation.columns
+        files[rows_file(model.key)] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
+        files[f"schemas/{model.key}.json"] = canonical(
+            {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
+        )
+    limit, money_limit = variance_limits(results)
+    usage = Usage.of(rows_file(USAGE), columns[USAGE], files[rows_file(USAGE)])
+    previews, blocked = month_previews(con, usage, limit)
+    movers = report.movers(con)
+    return (
+        files
+        | leaf_files(files)
+        | {
+            GATES: canonical([result.to_json() for result in results]),
+            METERING: canonical(report.metering_report(con, period, as_of, limit, money_limit)),
+        }
+        | preview_files(previews, blocked, {"period": period[:7], "as_of": as_of, "movers": movers}, before)
+    )
+
+
+def variance_limits(results: Sequence[GateResult]) -> tuple[str, str]:
+    """The declared thresholds of the variance gates, per tenant and in money: the only place that they are read from for the page."""
+    by_gate = {result.gate: result.threshold for result in results}
+    limit = by_gate.get("metering_variance_tenants") or by_gate.get("metering_variance") or "0"
+    return limit, by_gate.get("metering_variance_money", limit)
