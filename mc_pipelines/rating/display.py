@@ -70,6 +70,7 @@ def line_json(line: Line) -> dict[str, Any]:
         "unit_price": number_text(line.unit_price),
         "allowance_used": number_text(line.allowance_used),
         "amount": money_text(line.amount, line),
+        "discount_percent": number_text(line.discount_percent),
         "line_discount": money_text(line.line_discount, line),
         "invoice_discount": money_text(line.invoice_discount, line),
         "net": money_text(line.net, line),
