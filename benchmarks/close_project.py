@@ -140,7 +140,8 @@ def staging_alone(root: Path, out: Path, rules: bool) -> None:
 @click.argument("out", type=FOLDER)
 def gates(root: Path, out: Path) -> None:
     """Judge every gate of the deliverable twice on a lake that is built, after the one import of Great Expectations."""
-    from mc_pipelines.close import DELIVERABLE, evaluate_month, gates_of, pinned
+    from mc_pipelines.close import DELIVERABLE, evaluate_month, pinned
+    from mc_pipelines.gates import gates_of
 
     shop = Workshop.open(Home(root))
     imported, _ = inside(import_expectations)

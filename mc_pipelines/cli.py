@@ -296,7 +296,8 @@ def close(month: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def gates(month: str | None, as_json: bool) -> None:
     """Show the gates of MONTH (default: the last month closed), evaluated now; nothing is signed. Example: mission gates 2026-04"""
-    from mc_pipelines.close import DELIVERABLE, evaluate_month, gates_of, month_key, pinned
+    from mc_pipelines.close import DELIVERABLE, evaluate_month, month_key, pinned
+    from mc_pipelines.gates import gates_of
     from mc_pipelines.report import verdict
     from mc_pipelines.runner import Workshop
 

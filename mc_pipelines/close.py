@@ -16,7 +16,7 @@ from mc_pipelines.code import code_digest
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
-from mc_pipelines.gates import Gate, GateResult, read_gates
+from mc_pipelines.gates import Gate, GateResult, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.runner import Workshop
 from mc_pipelines.shell import write_views
@@ -67,11 +67,6 @@ def month_key(month: str) -> str:
         return date.fromisoformat(f"{month}-01").isoformat()
     except ValueError as error:
         raise MissionError(f"{month!r} is no month. Write it as YYYY-MM, for example 2026-04.") from error
-
-
-def gates_of(home: Home, deliverable: str) -> tuple[Gate, ...]:
-    """The gates that checks/<deliverable>.yaml declares, the home's file replacing the checkout's."""
-    return read_gates(home.declared(f"checks/{deliverable}.yaml"))
 
 
 def month_models(shop: Workshop) -> list[Model]:

@@ -25,3 +25,12 @@ def code_version() -> str:
         return version("mc_pipelines")
     except PackageNotFoundError:
         return "unreleased"
+
+
+def package_digest(*packages: str) -> str:
+    """sha256 over the Python sources of packages of mc_pipelines, for tables that more than one module computes."""
+    found = hashlib.sha256()
+    for package in packages:
+        for path in sorted((CHECKOUT / "mc_pipelines" / package).rglob("*.py")):
+            found.update(f"{path.name}\n".encode() + path.read_bytes())
+    return found.hexdigest()

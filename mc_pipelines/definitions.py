@@ -16,10 +16,10 @@ from dagster import BetaWarning, PreviewWarning
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.calendars import days as days_between
 from mc_pipelines.catalog import Catalog, Model, read_catalog
-from mc_pipelines.close import DELIVERABLE, gates_of
+from mc_pipelines.close import DELIVERABLE
 from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
-from mc_pipelines.gates import Gate
+from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.reference import read_calendar
@@ -187,12 +187,12 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def close_asset(home: Home, gates: Sequence[Gate], partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
-    """The month's signed attempt and the pages that show it."""
+def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+    """The month's signed attempt and the pages that show it, after every table of the month, all of which it signs."""
 
     @dg.asset(
         key=["evidence", "metering_close"],
-        deps=[key(table) for table in sorted({gate.table for gate in gates} | {"metering.variance_causes", "metering.late_events"})],
+        deps=[key(model.key) for model in months],
         group_name=DELIVERABLE,
         owners=["team:product-ops"],
         kinds={"evidence"},
@@ -227,12 +227,11 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     partitions = {"day": days, "month": months, "once": None}
     models = [model for model in catalog.ordered() if not model.header.view]
     gates = gates_of(home, DELIVERABLE)
+    closed = [model for model in models if model.header.every == "month"]
     daily = dg.AssetSelection.assets(
         *[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)]
     )
-    monthly = dg.AssetSelection.assets(
-        *[key(model.key) for model in models if model.header.every == "month"], dg.AssetKey(["evidence", "metering_close"])
-    )
+    monthly = dg.AssetSelection.assets(*[key(model.key) for model in closed], dg.AssetKey(["evidence", "metering_close"]))
     jobs = [
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
         dg.define_asset_job("month_end", monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
@@ -248,7 +247,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             *files,
             *[spec(catalog, model, model.key, None) for model in catalog.ordered() if model.header.view],
             *[asset(home, catalog, model, partitions[model.header.every]) for model in models],
-            close_asset(home, gates, months),
+            close_asset(home, closed, months),
         ],
         asset_checks=[check(home, gate, months) for gate in gates],
         jobs=jobs,

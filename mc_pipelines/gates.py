@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mc_pipelines.errors import MissionError
-from mc_pipelines.home import CHECKOUT
+from mc_pipelines.home import CHECKOUT, Home
 
 EXPECTATIONS: Mapping[str, bool] = {
     "expect_column_max_to_be_between": True,
@@ -53,6 +53,8 @@ class Gate(BaseModel):
     runbook: str | None = None
     unit: str
     min_rows: int = Field(default=1, ge=1)
+    needs: str | None = Field(default=None, pattern="^[a-z][a-z0-9_]*$")
+    """A folder of the home's reference data. A home that has none of it is not judged by this gate, and its scoreboard does not list it."""
 
     @property
     def bound(self) -> str:
@@ -127,6 +129,12 @@ def read_gates(path: Path) -> tuple[Gate, ...]:
         if names.count(name) > 1:
             raise MissionError(f"{path}:{_line(text, name)}: gate {name} is declared twice. Rename one.")
     return gates
+
+
+def gates_of(home: Home, deliverable: str) -> tuple[Gate, ...]:
+    """The gates of checks/<deliverable>.yaml that a home is judged by, the home's file replacing the checkout's."""
+    declared = read_gates(home.declared(f"checks/{deliverable}.yaml"))
+    return tuple(gate for gate in declared if gate.needs is None or any((home.reference / gate.needs).glob("*.yaml")))
 
 
 def _items(path: Path, text: str, table: str, items: Any) -> Iterator[dict[str, Any]]:

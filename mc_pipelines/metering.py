@@ -155,10 +155,10 @@ SCHEMA = {
 def usage_period(work: "Work") -> "duckdb.DuckDBPyRelation":
     """Merge the daily states of a month. avg and weighted_sum keep numerator and denominator beside the quotient (HALF_UP, 9 decimals)."""
     rows = work.con.sql(STATES, params=work.params)
-    return reference_tables.relation_of(work, SCHEMA, _period_rows(rows.fetchall()))
+    return reference_tables.relation_of(work, SCHEMA, period_rows(rows.fetchall()))
 
 
-def _period_rows(states: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def period_rows(states: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     for period, tenant, meter, dimension, aggregation, events, summed, lowest, highest, latest, items, period_us, level in states:
         numerator = denominator = None
         if aggregation == "avg":

@@ -1,1 +1,1 @@
-"""The preview of one tenant's invoice as JSON, CSV and PDF: pure functions from a rated invoice to bytes. No lake, no Dagster, no clock."""
+"""From a month's usage to one invoice preview per tenant: the tables. What a charge costs is `rating`, how a preview looks `documents`."""

@@ -72,7 +72,12 @@ def naive(moment: datetime) -> datetime:
 
 def read_book(path: Path) -> Book:
     """One version of a price book. MissionError with file, line, value and remedy for everything that is wrong."""
-    loaded: Any = load(path)
+    return parse_book(path)
+
+
+def parse_book(path: Path, text: str | None = None) -> Book:
+    """As `read_book`; `text` is what stood in the file when it was recorded."""
+    loaded: Any = load(path, text)
     if not isinstance(loaded, dict):
         raise MissionError(
             f"{path}:1: expected keys such as price_book, version, effective, currency and plans. docs/price-book.md shows a file."

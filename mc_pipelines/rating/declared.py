@@ -123,10 +123,10 @@ Rate = Annotated[Decimal, _decimal(15, 10)]
 Percent = Annotated[Decimal, _decimal(3, 10, most=100)]
 
 
-def load(path: Path) -> Any:
-    """What a YAML file holds. MissionError where it is absent, no YAML, or has a key twice."""
+def load(path: Path, text: str | None = None) -> Any:
+    """What a YAML file holds, or `text` that stood in it. MissionError where it is absent, no YAML, or has a key twice."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Plain)
+        return yaml.load(path.read_text(encoding="utf-8") if text is None else text, _Plain)
     except FileNotFoundError as error:
         raise MissionError(f"{path}: missing. Name a file that exists.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -137,7 +137,12 @@ def load(path: Path) -> Any:
 
 
 def line_of(path: Path, where: Sequence[int | str]) -> int:
-    """The line of the deepest node of `where` that the file has; steps that are not in the file, such as the name of a model, are skipped."""
+    """The line of the deepest node of `where` that the file has; steps that are not in the file, such as the name of a model, are skipped.
+
+    1 where the file is not there, because its text was read from a table.
+    """
+    if not path.exists():
+        return 1
     node, line = yaml.compose(path.read_text(encoding="utf-8"), _Plain), 1
     for step in where:
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):

@@ -68,24 +68,33 @@ class Held:
 Entry = TypeVar("Entry", Subscription, Credit)
 
 
-def _entries(home: Home, name: str, kind: type[Entry]) -> list[Entry]:
-    path = home.reference / f"{name}.yaml"
-    if not path.exists():
-        return []
-    loaded = load(path)
+def _entries(path: Path, kind: type[Entry], text: str | None) -> list[Entry]:
+    name, loaded = path.stem, load(path, text)
     if not isinstance(loaded, dict) or set(loaded) != {name} or not isinstance(loaded[name], list):
         raise MissionError(f"{path}:1: expected one key `{name}` holding a list (it may be []).")
     return [declare(path, kind, item, (name, number)) for number, item in enumerate(loaded[name])]
 
 
+def parse_subscriptions(path: Path, text: str | None = None) -> list[Subscription]:
+    """The subscriptions of a file in its order, or of `text` that stood in it."""
+    return _entries(path, Subscription, text)
+
+
+def parse_credits(path: Path, text: str | None = None) -> list[Credit]:
+    """The credits of a file in its order, or of `text` that stood in it."""
+    return _entries(path, Credit, text)
+
+
 def read_subscriptions(home: Home) -> list[Subscription]:
     """`reference/subscriptions.yaml` in the order of the file; empty where there is none."""
-    return _entries(home, "subscriptions", Subscription)
+    path = home.reference / "subscriptions.yaml"
+    return parse_subscriptions(path) if path.exists() else []
 
 
 def read_credits(home: Home) -> list[Credit]:
     """`reference/credits.yaml` in the order of the file; empty where there is none."""
-    return _entries(home, "credits", Credit)
+    path = home.reference / "credits.yaml"
+    return parse_credits(path) if path.exists() else []
 
 
 def instant_of(moment: date | datetime, zone: ZoneInfo) -> datetime:

@@ -1,0 +1,140 @@
+"""The invoice of every tenant of a month, rated from the counted quantities: one row a tenant, the invoice in canonical JSON.
+
+The tables of lines and totals are SQL over these rows. A tenant that cannot be rated is a row too, with the reason; it blocks the close.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.code import package_digest
+from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.canonical import canonical, decimal_text
+from mc_pipelines.invoicing.pricing import Pricing
+from mc_pipelines.invoicing.usage import tenant_months
+from mc_pipelines.rating.display import line_json
+from mc_pipelines.rating.invoice import rate_invoice
+from mc_pipelines.rating.lines import Event, Invoice, Usage
+from mc_pipelines.rating.plans import Matrix, Percentage
+from mc_pipelines.rating.scale import Span, UnpricedError
+from mc_pipelines.rating.segments import Term, spans
+from mc_pipelines.reference_tables import relation_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.reference import Tenant
+    from mc_pipelines.runner import Work, Workshop
+
+SCHEMA = {
+    "period": "DATE",
+    "tenant_id": "VARCHAR",
+    "currency": "VARCHAR",
+    "plan": "VARCHAR",
+    "events": "BIGINT",
+    "problems": "VARCHAR",
+    "invoice": "VARCHAR",
+}
+Counted = Mapping[tuple[str, int], Sequence[tuple[str, Decimal]]]
+"""By charge and span: items with their quantities."""
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """The code behind this module."""
+    return package_digest("rating", "invoicing")
+
+
+def rated(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """One row per tenant with terms or usage in the month. `problems` lists why it has no invoice, one a line; '' where it has one."""
+    pricing = Pricing.of(work.con)
+    rows = _rows(work, pricing) if pricing.books else iter(())
+    return relation_of(work, SCHEMA, rows)
+
+
+def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:
+    events: dict[tuple[date, str], int] = {
+        (period, tenant): count
+        for period, tenant, count in work.con.sql(
+            "SELECT period, tenant_id, CAST(sum(events) AS BIGINT) FROM metering.usage_period GROUP BY ALL"
+        ).fetchall()
+    }
+    counted, gaps = _usage(work)
+    for tenant, period, _ in tenant_months(work):
+        own, used = (period, tenant.tenant_id), events.get((period, tenant.tenant_id), 0)
+        plan, found = _invoice(pricing, tenant, period, counted.get(own, {}))
+        problems = [*([found] if isinstance(found, str) else []), *gaps.get(own, [])]
+        if problems:
+            yield period, tenant.tenant_id, tenant.currency, plan, used, "\n".join(problems), ""
+        elif isinstance(found, Invoice) and (used or found.lines):
+            yield period, tenant.tenant_id, tenant.currency, plan, used, "", canonical(invoice_json(found)).decode()
+
+
+def _usage(
+    work: "Work",
+) -> tuple[dict[tuple[date, str], dict[tuple[str, int], list[tuple[str, Decimal]]]], dict[tuple[date, str], list[str]]]:
+    """Quantities by tenant, charge and span, and what no charge covers, as text."""
+    counted: dict[tuple[date, str], dict[tuple[str, int], list[tuple[str, Decimal]]]] = {}
+    gaps: dict[tuple[date, str], list[str]] = {}
+    for period, tenant, charge, span, meter, item, start, end, quantity in work.con.sql(
+        "SELECT period, tenant_id, charge, span, meter, item, start_utc, end_utc, quantity FROM metering.charge_usage "
+        "WHERE period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) ORDER BY ALL",
+        params=work.params,
+    ).fetchall():
+        if charge:
+            counted.setdefault((period, tenant), {}).setdefault((charge, span), []).append((item, quantity))
+        else:
+            gaps.setdefault((period, tenant), []).append(_uncovered(meter, item, start, end, quantity))
+    return counted, gaps
+
+
+def _uncovered(meter: str, item: str, start: datetime, end: datetime, quantity: Decimal) -> str:
+    return (
+        f"meter {meter}{' ' + item if item else ''}: no charge prices {decimal_text(quantity.normalize())} used from {start.isoformat()}Z to "
+        f"{end.isoformat()}Z. Add a charge to the plan (its price may be 0), or a subscription for this time."
+    )
+
+
+def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted) -> tuple[str, Invoice | str | None]:
+    """The plan held last, with the invoice, or why there is none; (the declared plan, None) where no plan is held at all."""
+    plan = tenant.plan
+    try:
+        held: Sequence[Term] = pricing.terms(tenant, period)
+        if not held:
+            return plan, None
+        plan = held[-1].plan
+        usage = {
+            charge: [_given(span, counted.get((charge, number), ())) for number, span in enumerate(own)]
+            for charge, own in spans(held).items()
+        }
+        return plan, rate_invoice(held, usage, pricing.credit(tenant))
+    except (UnpricedError, MissionError) as error:
+        return plan, " ".join(str(error).split())
+
+
+def _given(span: Span, items: Sequence[tuple[str, Decimal]]) -> Usage:
+    """Counted items as rating takes them; nothing for a flat fee."""
+    charge = span.charge
+    if charge.model == "flat":  # type: ignore[attr-defined]  # every charge of a plan names its model
+        return None
+    if isinstance(charge, Percentage):
+        return [Event((place,), value) for place, value in items]
+    if isinstance(charge, Matrix):
+        return {tuple(json.loads(item)): quantity for item, quantity in items}
+    return sum((quantity for _, quantity in items), Decimal(0))
+
+
+def invoice_json(invoice: Invoice) -> dict[str, Any]:
+    """An invoice as JSON types: every number as text, money with the currency's minor units."""
+    sums = ("subtotal", "discount", "net", "total", "credits_used", "payable")
+    return {
+        "currency": invoice.currency,
+        "policy": invoice.policy,
+        "lines": [line_json(line) for line in invoice.lines],
+        "taxes": [
+            {"tax": each.tax, "percent": decimal_text(each.percent), "base": decimal_text(each.base), "amount": decimal_text(each.amount)}
+            for each in invoice.taxes
+        ],
+    } | {name: decimal_text(getattr(invoice, name)) for name in sums}
