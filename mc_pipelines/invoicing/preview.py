@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.canonical import canonical, decimal_text, instant, sha256
-from mc_pipelines.rating.display import line_json, number_text
-from mc_pipelines.rating.lines import Invoice
-from mc_pipelines.rating.money import EXACT, ZERO, unit_of
+from mc_pipelines.evidence.canonical import canonical, instant, sha256
+from mc_pipelines.rating.display import money_of, number_text
+from mc_pipelines.rating.money import EXACT, ZERO
 
+SUMS = ("subtotal", "discount", "net", "total", "credits_used", "payable")
 Status = Literal["within", "within_floor", "explained", "breach", "unreferenced"]
 
 
@@ -64,7 +64,7 @@ class Preview:
     """One tenant's period. `first_day` and `last_day` are local and inclusive; `start` and `end` are naive UTC instants, half-open.
 
     `period` is the name of the period ("2026-04"), `plans` are those held in it in time order, `books` (price book, version).
-    `evidence` has one entry per line of the invoice, None for a line without usage.
+    `invoice` is as `rating.display.invoice_json` gives it. `evidence` has one entry per line of it, None for a line without usage.
     """
 
     tenant_id: str
@@ -76,7 +76,7 @@ class Preview:
     start: datetime
     end: datetime
     plans: tuple[str, ...]
-    invoice: Invoice
+    invoice: Mapping[str, Any]
     books: tuple[tuple[str, str], ...]
     evidence: tuple[Evidence | None, ...]
     variance: tuple[Compared, ...] = ()
@@ -89,7 +89,7 @@ def document(preview: Preview) -> dict[str, Any]:
 
     MissionError where evidence and lines differ in number.
     """
-    lines = len(preview.invoice.lines)
+    lines = len(preview.invoice["lines"])
     if len(preview.evidence) != lines:
         raise MissionError(
             f"preview of {preview.tenant_id} {preview.period}: {len(preview.evidence)} entries of evidence for {lines} lines. "
@@ -102,24 +102,23 @@ def document(preview: Preview) -> dict[str, Any]:
         "name": preview.name,
         "rated": rated,
         "evidence": [None if each is None else {"file": each.file, "row": each.row} for each in preview.evidence],
-        "corrections": [_correction(each, preview.invoice.currency) for each in preview.corrections],
+        "corrections": [_correction(each, preview.invoice["currency"]) for each in preview.corrections],
         "variance": [_compared(each) for each in preview.variance],
-        "change": None if preview.previous is None else _change(preview.invoice, preview.previous),
+        "change": None if preview.previous is None else change(preview.invoice, preview.previous),
     }
 
 
-def by_charge(invoice: Invoice) -> dict[str, Decimal]:
+def by_charge(invoice: Mapping[str, Any]) -> dict[str, Decimal]:
     """The net of each charge in the order of the lines: what the next preview is given as `Previous.charges`."""
     found: dict[str, Decimal] = {}
-    for line in invoice.lines:
-        found[line.charge] = EXACT.add(found.get(line.charge, ZERO), line.net)
+    for line in invoice["lines"]:
+        found[line["charge"]] = EXACT.add(found.get(line["charge"], ZERO), Decimal(line["net"]))
     return found
 
 
 def _rated(preview: Preview) -> dict[str, Any]:
     """What the digest is about."""
     invoice = preview.invoice
-    sums = ("subtotal", "discount", "net", "total", "credits_used", "payable")
     return {
         "tenant_id": preview.tenant_id,
         "period": {
@@ -130,26 +129,14 @@ def _rated(preview: Preview) -> dict[str, Any]:
             "end": instant(preview.end),
         },
         "zone": preview.zone,
-        "currency": invoice.currency,
-        "policy": invoice.policy,
+        "currency": invoice["currency"],
+        "policy": invoice["policy"],
         "plans": list(preview.plans),
         "books": [{"price_book": name, "version": version} for name, version in preview.books],
-        "lines": [line_json(line) for line in invoice.lines],
-        "taxes": [
-            {
-                "tax": each.tax,
-                "percent": number_text(each.percent),
-                "base": _money(each.base, invoice.currency),
-                "amount": _money(each.amount, invoice.currency),
-            }
-            for each in invoice.taxes
-        ],
-        "totals": {name: _money(getattr(invoice, name), invoice.currency) for name in sums},
+        "lines": invoice["lines"],
+        "taxes": invoice["taxes"],
+        "totals": {name: invoice[name] for name in SUMS},
     }
-
-
-def _money(amount: Decimal, currency: str) -> str:
-    return decimal_text(EXACT.quantize(amount, unit_of(currency)))
 
 
 def _correction(each: Correction, currency: str) -> dict[str, Any]:
@@ -158,7 +145,7 @@ def _correction(each: Correction, currency: str) -> dict[str, Any]:
         "original_invoice": each.original_invoice,
         "event_count": each.event_count,
         "digest": each.digest,
-        "amount": _money(each.amount, currency),
+        "amount": money_of(each.amount, currency),
     }
 
 
@@ -174,20 +161,18 @@ def _compared(each: Compared) -> dict[str, Any]:
     }
 
 
-def _change(invoice: Invoice, previous: Previous) -> dict[str, Any]:
-    """Totals with tax, and the net of every charge that either of the two has."""
-    now = by_charge(invoice)
+def change(invoice: Mapping[str, Any], previous: Previous) -> dict[str, Any]:
+    """What a document says of the preview before it: totals with tax, and the net of every charge that either of the two has."""
+    now, currency = by_charge(invoice), invoice["currency"]
     names = [*now, *sorted(set(previous.charges) - set(now))]
     return {
         "edition": previous.edition,
         "digest": previous.digest,
-        **_difference(previous.total, invoice.total, invoice.currency),
-        "charges": [
-            {"charge": name, **_difference(previous.charges.get(name, ZERO), now.get(name, ZERO), invoice.currency)} for name in names
-        ],
+        **_difference(previous.total, Decimal(invoice["total"]), currency),
+        "charges": [{"charge": name, **_difference(previous.charges.get(name, ZERO), now.get(name, ZERO), currency)} for name in names],
     }
 
 
 def _difference(before: Decimal, now: Decimal, currency: str) -> dict[str, str]:
     difference = EXACT.subtract(now, before)
-    return {"before": _money(before, currency), "now": _money(now, currency), "difference": _money(difference, currency)}
+    return {"before": money_of(before, currency), "now": money_of(now, currency), "difference": money_of(difference, currency)}
