@@ -14,7 +14,7 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical, decimal_text
 from mc_pipelines.invoicing.pricing import Pricing
 from mc_pipelines.invoicing.usage import tenant_months
-from mc_pipelines.rating.display import line_json
+from mc_pipelines.rating.display import invoice_json
 from mc_pipelines.rating.invoice import rate_invoice
 from mc_pipelines.rating.lines import Event, Invoice, Usage
 from mc_pipelines.rating.plans import Matrix, Percentage
@@ -124,17 +124,3 @@ def _given(span: Span, items: Sequence[tuple[str, Decimal]]) -> Usage:
     if isinstance(charge, Matrix):
         return {tuple(json.loads(item)): quantity for item, quantity in items}
     return sum((quantity for _, quantity in items), Decimal(0))
-
-
-def invoice_json(invoice: Invoice) -> dict[str, Any]:
-    """An invoice as JSON types: every number as text, money with the currency's minor units."""
-    sums = ("subtotal", "discount", "net", "total", "credits_used", "payable")
-    return {
-        "currency": invoice.currency,
-        "policy": invoice.policy,
-        "lines": [line_json(line) for line in invoice.lines],
-        "taxes": [
-            {"tax": each.tax, "percent": decimal_text(each.percent), "base": decimal_text(each.base), "amount": decimal_text(each.amount)}
-            for each in invoice.taxes
-        ],
-    } | {name: decimal_text(getattr(invoice, name)) for name in sums}

@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from mc_pipelines.evidence.canonical import decimal_text, instant
-from mc_pipelines.rating.lines import Line
-from mc_pipelines.rating.money import EXACT
+from mc_pipelines.rating.lines import Invoice, Line
+from mc_pipelines.rating.money import EXACT, unit_of
 
 COLUMNS = ("kind", "tier", "quantity", "unit price", "amount", "discount", "net", "tax")
 NUMBERS = frozenset(COLUMNS) - {"kind", "tier", "tax"}
@@ -20,6 +20,11 @@ def number_text(number: Decimal | None) -> str | None:
 def money_text(amount: Decimal, line: Line) -> str:
     """An amount with the minor units that the line's own amount carries."""
     return decimal_text(EXACT.quantize(amount, line.amount))
+
+
+def money_of(amount: Decimal, currency: str) -> str:
+    """An amount with the minor units of its currency, always: 5.00 in USD, 5 in JPY."""
+    return decimal_text(EXACT.quantize(amount, unit_of(currency)))
 
 
 def tier_text(line: Line) -> str:
@@ -70,12 +75,34 @@ def line_json(line: Line) -> dict[str, Any]:
         "unit_price": number_text(line.unit_price),
         "allowance_used": number_text(line.allowance_used),
         "amount": money_text(line.amount, line),
+        "discount_percent": number_text(line.discount_percent),
         "line_discount": money_text(line.line_discount, line),
         "invoice_discount": money_text(line.invoice_discount, line),
         "net": money_text(line.net, line),
         "tax": line.tax,
         "tax_percent": number_text(line.tax_percent),
         "tax_amount": None if line.tax_amount is None else money_text(line.tax_amount, line),
+    }
+
+
+def invoice_json(invoice: Invoice) -> dict[str, Any]:
+    """An invoice in JSON's own types: every number as text, money with the currency's minor units."""
+    currency = invoice.currency
+    sums = ("subtotal", "discount", "net", "total", "credits_used", "payable")
+    return {
+        "currency": currency,
+        "policy": invoice.policy,
+        "lines": [line_json(line) for line in invoice.lines],
+        "taxes": [
+            {
+                "tax": each.tax,
+                "percent": number_text(each.percent),
+                "base": money_of(each.base, currency),
+                "amount": money_of(each.amount, currency),
+            }
+            for each in invoice.taxes
+        ],
+        **{name: money_of(getattr(invoice, name), currency) for name in sums},
     }
 
 
