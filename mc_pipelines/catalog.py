@@ -50,6 +50,8 @@ class Header(Declared):
     deps: tuple[str, ...] = ()
     view: bool = False
     """Not stored: whoever reads it runs its SELECT over the tables that it reads, at the versions that the reader pins."""
+    with_months: bool = False
+    """A table that is built once, and again at the beginning of every close: it takes what is declared by then."""
     also: tuple[str, ...] = ()
     """Tables that the same computation writes beside this one, each committed before it."""
 
@@ -91,7 +93,7 @@ class Model:
     def recipe(self) -> str:
         """Digest of what computes the table: its SQL, or the source of the module that does."""
         text = self.sql if self.sql is not None else Path(import_module(self._module).__file__ or "").read_text(encoding="utf-8")
-        said = self.header.model_dump_json(exclude={"about", "columns"})  # words for people: editing them makes no data stale
+        said = self.header.model_dump_json(exclude={"about", "columns", "with_months"})  # what changes no row makes no data stale
         return hashlib.sha256(f"{said}\n{text}".encode()).hexdigest()
 
     @property

@@ -125,10 +125,10 @@ def _close(home: Home, month: str) -> "Attempt":
     """Build, sign and show the month in a run of its own, then tell what stands."""
     from dataclasses import replace
 
-    from mc_pipelines.close import month_key, standing
+    from mc_pipelines.close import MONTH_END, month_key, standing
 
     pages_before, bundle_before = _pages(home), _standing(home, month)
-    _run(home, "month_end", [month_key(month)])
+    _run(home, MONTH_END, [month_key(month)])
     done = standing(home, month)
     pages = [home.site / name for name, digest in _pages(home).items() if pages_before.get(name) != digest]
     return replace(done, fresh=done.bundle != bundle_before, pages=pages)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DELIVERABLE = "metering"
 FOLDER = "finance/metering/close"
 ATTEMPT = "metering.close.attempt"
+MONTH_END = "month_end"
+"""The job that builds a month's tables and attempts its close."""
 Progress = Callable[[str], None]
 Bind = Callable[[Workshop, "duckdb.DuckDBPyConnection", str, Sequence[str], Mapping[str, int]], None]
 

@@ -16,7 +16,7 @@ from dagster import BetaWarning, PreviewWarning
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.calendars import days as days_between
 from mc_pipelines.catalog import Catalog, Model, read_catalog
-from mc_pipelines.close import DELIVERABLE
+from mc_pipelines.close import DELIVERABLE, MONTH_END
 from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of
@@ -112,6 +112,8 @@ def asked_days(context: dg.AssetExecutionContext, model: Model) -> list[str]:
     """The days that the run was asked for; also where the table itself has no days, since its failure fails them all."""
     if model.header.every == "day":
         return sorted(context.partition_keys)
+    if context.job_name == MONTH_END:
+        return []
     tags = context.run.tags
     first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
     if model.header.every == "month" or first is None:
@@ -231,10 +233,13 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     daily = dg.AssetSelection.assets(
         *[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)]
     )
-    monthly = dg.AssetSelection.assets(*[key(model.key) for model in closed], dg.AssetKey(["evidence", "metering_close"]))
+    monthly = dg.AssetSelection.assets(
+        *[key(model.key) for model in models if model.header.every == "month" or model.header.with_months],
+        dg.AssetKey(["evidence", "metering_close"]),
+    )
     jobs = [
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
-        dg.define_asset_job("month_end", monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
+        dg.define_asset_job(MONTH_END, monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
     ]
     files = [
         dg.AssetSpec(

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
-from mc_pipelines.evidence.canonical import canonical, decimal_text, sha256
+from mc_pipelines.evidence.canonical import canonical, sha256
 from mc_pipelines.invoicing.documents import Press, csv_bytes, json_bytes
 from mc_pipelines.invoicing.preview import Preview, Previous, by_charge, change, document
 from mc_pipelines.invoicing.previews import Blocked
