@@ -58,11 +58,12 @@ def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
 
     Returns the month and how many events each planted fault touches. MissionError where a landed file holds something else.
     """
-    for name in ("tenants", "meters", "explained", "conflicts", "sources", "calendar"):
-        target = home.reference / f"{name}.yaml"
+    declared = CHECKOUT / "data" / "reference"
+    for source in sorted(declared.rglob("*.yaml")):
+        target = home.reference / source.relative_to(declared)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            copyfile(CHECKOUT / "data" / "reference" / target.name, target)
+            copyfile(source, target)
     access, planted = plant(list(samples.access_events(samples.log_lines(), calendar())))
     if fault is not None:
         access = DRILLS[fault](access)

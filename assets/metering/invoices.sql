@@ -15,7 +15,7 @@
 --   subtotal: Sum of the lines' amounts.
 --   discount: Sum of the discounts, negative.
 --   net: Subtotal after discount.
---   tax: Tax of all rates.
+--   tax: Tax of all rates; 0 where nothing is taxed.
 --   total: Net and tax.
 --   credits_used: Prepaid credit that was used, negative.
 --   payable: Total less credits.
@@ -28,8 +28,9 @@ SELECT period, tenant_id, plan, currency,
        CAST(nullif(invoice, '') ->> '$.subtotal' AS DECIMAL(38, 9)) AS subtotal,
        CAST(nullif(invoice, '') ->> '$.discount' AS DECIMAL(38, 9)) AS discount,
        CAST(nullif(invoice, '') ->> '$.net' AS DECIMAL(38, 9)) AS net,
-       CAST(list_sum(list_transform(from_json(nullif(invoice, '') -> '$.taxes', '[{"amount": "DECIMAL(38, 9)"}]'), lambda each: each.amount))
-            AS DECIMAL(38, 9)) AS tax,
+       CAST(CASE WHEN invoice <> ''
+                 THEN coalesce(list_sum(list_transform(from_json(invoice -> '$.taxes', '[{"amount": "DECIMAL(38, 9)"}]'), lambda each: each.amount)), 0)
+            END AS DECIMAL(38, 9)) AS tax,
        CAST(nullif(invoice, '') ->> '$.total' AS DECIMAL(38, 9)) AS total,
        CAST(nullif(invoice, '') ->> '$.credits_used' AS DECIMAL(38, 9)) AS credits_used,
        CAST(nullif(invoice, '') ->> '$.payable' AS DECIMAL(38, 9)) AS payable
