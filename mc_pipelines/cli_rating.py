@@ -1,20 +1,24 @@
-"""Commands of `mission` for whoever writes a price book: rate. Each imports what it needs when it runs."""
+"""Commands of `mission` for whoever writes a price book: rate and preview. Each imports what it needs when it runs."""
 
 import json
 import re
+import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines.errors import MissionError
+from mc_pipelines.errors import FAILED, MissionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mc_pipelines.rating.book import Book
     from mc_pipelines.rating.lines import Line, Segment, Usage
     from mc_pipelines.rating.plans import AnyCharge
 
+MOST_SHOWN = 10
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -102,4 +106,58 @@ def _print(book: "Book", plan: str, charge: str, lines: "tuple[Line, ...]") -> N
     click.echo(f"net {total_of(lines)} {book.currency}")
 
 
-COMMANDS = (rate,)
+@click.command()
+@click.argument("month")
+@click.option("--price-book", "draft", type=click.Path(path_type=Path), required=True, help="The draft's file.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder for page and JSON (default: what-if/ in the home).")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def preview(month: str, draft: Path, folder: Path | None, as_json: bool) -> None:
+    """Rate the usage of MONTH under a draft of a price book, and compare; nothing is published. Example: mission preview 2026-04 --price-book draft.yaml
+
+    The draft stands in for all versions of the price book that it names, for the whole month. Exit code 1 where a tenant that has an
+    invoice now would have none.
+    """
+    from mc_pipelines.home import Home
+    from mc_pipelines.invoicing.what_if import what_if
+    from mc_pipelines.site.build import canonical_json, replace, what_if_page
+
+    home = Home.find()
+    compared = what_if(home, month, draft)
+    name = f"{month}-{compared['draft']['price_book']}-{compared['draft']['sha256'][:12]}"
+    page = (folder or home.root / "what-if") / f"{name}.html"
+    replace(page.with_suffix(".json"), canonical_json(compared))
+    replace(page, what_if_page(compared))
+    if as_json:
+        click.echo(json.dumps(compared, ensure_ascii=False))
+    else:
+        _print_comparison(compared)
+        click.echo(f"page  {page}")
+    lost = [row for row in compared["tenants"] if row["before"] is not None and row["after"] is None]
+    sys.exit(FAILED if lost else 0)
+
+
+def _print_comparison(compared: "Mapping[str, Any]") -> None:
+    """The largest changes, what cannot be rated, and the total."""
+    from rich.console import Console
+    from rich.table import Table
+
+    draft, currency = compared["draft"], compared["currency"]
+    title = f"{compared['period']} under {draft['price_book']} {draft['version']}, net in {currency}"
+    table = Table("tenant", "now", "draft", "difference", title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    moved = [row for row in compared["tenants"] if row["difference"] is not None and Decimal(row["difference"])]
+    moved.sort(key=lambda row: -abs(Decimal(row["difference"])))
+    for row in moved[:MOST_SHOWN]:
+        table.add_row(row["tenant_id"], row["before"]["net"], row["after"]["net"], row["difference"])
+    if len(moved) > MOST_SHOWN:
+        table.add_row(f"{len(moved) - MOST_SHOWN} more", "", "", "")
+    total = compared["total"]
+    table.add_row(f"all {total['tenants']}", total["before"], total["after"], total["difference"], style="bold")
+    Console().print(table)
+    for row in compared["tenants"]:
+        for problem in row["problems_after"]:
+            click.echo(f"blocked: {row['tenant_id']}: {problem}")
+
+
+COMMANDS = (rate, preview)

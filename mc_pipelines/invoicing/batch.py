@@ -49,9 +49,12 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 
 def rated(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per tenant with terms or usage in the month. `problems` lists why it has no invoice, one a line; '' where it has one."""
-    pricing = Pricing.of(work.con)
-    rows = _rows(work, pricing) if pricing.books else iter(())
-    return relation_of(work, SCHEMA, rows)
+    return rated_under(work, Pricing.of(work.con))
+
+
+def rated_under(work: "Work", pricing: Pricing) -> "duckdb.DuckDBPyRelation":
+    """As `rated`, at some prices; `work` shows the charge usage at these."""
+    return relation_of(work, SCHEMA, _rows(work, pricing) if pricing.books else iter(()))
 
 
 def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:

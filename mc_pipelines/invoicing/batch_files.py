@@ -104,9 +104,9 @@ def batch(
     totals, plans, meters = Sums("currency"), Sums("currency", "plan"), Sums("currency", "meter", "kind")
     for preview in previews:
         invoice = preview.invoice
-        totals.add((invoice["currency"],), {name: invoice[name] for name in SUMS} | {"tax": _tax(invoice)})
+        totals.add((invoice["currency"],), {name: invoice[name] for name in SUMS} | {"tax": tax_of(invoice)})
         plans.add((invoice["currency"], preview.plans[-1]), {name: invoice[name] for name in SUMS})
-        for (meter, kind), net in _by_meter(invoice).items():
+        for (meter, kind), net in by_meter(invoice).items():
             meters.add((invoice["currency"], meter, kind), {"net": net})
     return {
         "previous": None if earlier is None else {"edition": earlier["edition"], "digest": earlier["digest"]},
@@ -131,7 +131,7 @@ def _row(preview: Preview, each: Mapping[str, Any]) -> Row:
         "currency": invoice["currency"],
         "lines": len(invoice["lines"]),
         **{name: invoice[name] for name in SUMS},
-        "tax": _tax(invoice),
+        "tax": tax_of(invoice),
         "charges": {charge: money_of(net, invoice["currency"]) for charge, net in by_charge(invoice).items()},
         "digest": each["digest"],
         "folder": folder_of(preview.tenant_id),
@@ -140,11 +140,12 @@ def _row(preview: Preview, each: Mapping[str, Any]) -> Row:
     }
 
 
-def _tax(invoice: Mapping[str, Any]) -> str:
+def tax_of(invoice: Mapping[str, Any]) -> str:
+    """Tax of all rates, from an invoice's JSON."""
     return money_of(sum((Decimal(each["amount"]) for each in invoice["taxes"]), ZERO), invoice["currency"])
 
 
-def _by_meter(invoice: Mapping[str, Any]) -> dict[tuple[str, str], Decimal]:
+def by_meter(invoice: Mapping[str, Any]) -> dict[tuple[str, str], Decimal]:
     """Net by meter, and by kind where a line has none."""
     found: dict[tuple[str, str], Decimal] = {}
     for line in invoice["lines"]:

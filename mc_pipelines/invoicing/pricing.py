@@ -5,7 +5,7 @@ The table holds the files' own text, so a close pins the prices that it used. Wh
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -76,6 +76,11 @@ class Pricing:
             prepaid.setdefault(each.tenant_id, []).append(each)
         books = {Path(name): parse_book(Path(name), text) for name, text in texts.items()}
         return cls(books, by_tenant(parse_subscriptions(Path(SUBSCRIPTIONS), subscribed)), prepaid)
+
+    def under(self, path: Path, draft: Book) -> "Pricing":
+        """These prices with a draft in the place of every version of its price book."""
+        others = {name: book for name, book in self.books.items() if book.price_book != draft.price_book}
+        return replace(self, books=others | {path: draft})
 
     def terms(self, tenant: Tenant, period: date) -> list[Term]:
         """Plan and price version in each segment of a tenant's month. UnpricedError where no version in force offers the plan."""

@@ -119,7 +119,11 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 
 def charge_usage(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per tenant, charge, span and item: a tuple of a matrix, an event of a percentage, else ''. Tenants without terms have gaps only."""
-    pricing = Pricing.of(work.con)
+    return usage_under(work, Pricing.of(work.con))
+
+
+def usage_under(work: "Work", pricing: Pricing) -> "duckdb.DuckDBPyRelation":
+    """As `charge_usage`, at the charges of some prices."""
     if not pricing.books:
         return relation_of(work, SCHEMA, iter(()))
     totals = _totals(work)

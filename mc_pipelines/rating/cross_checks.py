@@ -33,7 +33,7 @@ def problems(home: Home) -> list[str]:
         return []
     meters = {meter.meter: meter for meter in reference.read(home, "meters")}
     tenants = {tenant.tenant_id: tenant for tenant in reference.read(home, "tenants")}
-    found = [line for path, book in books.items() for line in _of_book(path, book, meters)]
+    found = [line for path, book in books.items() for line in of_book(path, book, meters)]
     found += _versions(books)
     return [
         *found,
@@ -43,7 +43,8 @@ def problems(home: Home) -> list[str]:
     ]
 
 
-def _of_book(path: Path, book: Book, meters: Mapping[str, Meter]) -> Iterator[str]:
+def of_book(path: Path, book: Book, meters: Mapping[str, Meter]) -> Iterator[str]:
+    """What a price book says of meters and dimensions that there are not."""
     for name, plan in book.plans.items():
         for place, charge in enumerate(plan.charges):
             if isinstance(charge, Metered):

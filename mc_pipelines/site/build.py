@@ -64,7 +64,7 @@ def build(
         }
     files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch))
     with writing(site):
-        changed = [path for path, data in files.items() if _replace(path, data)]
+        changed = [path for path, data in files.items() if replace(path, data)]
         return [*changed, *_swept(site / "invoices", month, files)]
 
 
@@ -85,7 +85,7 @@ def canonical_json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _replace(path: Path, data: bytes) -> bool:
+def replace(path: Path, data: bytes) -> bool:
     """Put the bytes at the path in one step, readers see the old file or the new; false where they stand there already."""
     if path.is_file() and path.read_bytes() == data:
         return False
@@ -222,6 +222,11 @@ def metering_page(metering: Mapping[str, Any], invoiced: bool = False) -> bytes:
         )
     )
     return page.encode()
+
+
+def what_if_page(compared: Mapping[str, Any]) -> bytes:
+    """A month under a draft of a price book as HTML."""
+    return environment().get_template("what_if.html.j2").render(invoices.what_if_context(compared)).encode()
 
 
 def _urgency(pair: Mapping[str, Any]) -> tuple[int, int, Any]:

@@ -1,4 +1,4 @@
-"""The page of a month's invoice previews: which rows, in which order. Wording and layout are in the template."""
+"""The pages of a month's invoice previews and of a draft beside them: which rows, in which order. Wording and layout are in the templates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +21,29 @@ def context(batch: Mapping[str, Any]) -> dict[str, Any]:
         "changed": changed,
         "shown": [*changed, *others][:SHOWN],
         "currencies": [row["currency"] for row in batch["totals"]],
-        "meters": by_meter(batch["meters"]),
+        "plans": across(batch["plans"], "plan"),
+        "meters": across(batch["meters"], "meter", "kind"),
         "kinds": KINDS,
     }
 
 
-def by_meter(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, int]]:
-    """For each meter, or kind of line without one, the index of its row per currency. Meters first."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    for index, row in sorted(enumerate(rows), key=lambda each: (not each[1]["meter"], each[1]["meter"], each[1]["kind"])):
-        found.setdefault((row["meter"], row["kind"]), {})[row["currency"]] = index
+def what_if_context(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template is given for a comparison (`invoicing.what_if`). The largest change first, who cannot be rated before all."""
+    rows = compared["tenants"]
+    order = sorted(range(len(rows)), key=lambda index: _size(rows[index]))
+    return {"what_if": compared, "fig": Figures(compared), "order": order[:SHOWN], "kinds": KINDS}
+
+
+def _size(row: Mapping[str, Any]) -> tuple[int, Any]:
+    difference = exact(row["difference"])
+    return (0, 0) if difference is None else (1, -abs(difference))
+
+
+def across(rows: Sequence[Mapping[str, Any]], *names: str) -> dict[Any, dict[str, int]]:
+    """For each value of some columns the index of its row per currency, in their order; what is empty comes last."""
+    found: dict[Any, dict[str, int]] = {}
+    keys = [tuple(row[name] for name in names) for row in rows]
+    for place in sorted(range(len(rows)), key=lambda place: ([(not part, part) for part in keys[place]], rows[place]["currency"])):
+        key = keys[place] if len(names) > 1 else keys[place][0]
+        found.setdefault(key, {})[rows[place]["currency"]] = place
     return found
