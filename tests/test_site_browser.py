@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_site import bare, board, report
+from test_site_invoices import batch, previews, what_if
 
-from mc_pipelines.site.build import build
+from mc_pipelines.site.build import build, replace, what_if_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
-PAGES = ("index.html", "metering/2026-04.html")
+PAGES = ("index.html", "metering/2026-04.html", "invoices/2026-04.html", "what-if.html")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed; apt-get install chromium runs these")
 
@@ -22,8 +23,11 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is no
 def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A full and an empty site."""
     folder = tmp_path_factory.mktemp("browser")
-    build(folder / "full", board(), report())
-    build(folder / "bare", *bare())
+    build(folder / "full", board(), report(), batch(), previews())
+    replace(folder / "full" / "what-if.html", what_if_page(what_if()))
+    nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "invoices", "blocked", "gone")}
+    build(folder / "bare", *bare(), batch() | nothing | {"previous": None})
+    replace(folder / "bare" / "what-if.html", what_if_page(what_if() | {"meters": [], "tenants": what_if()["tenants"][7:8]}))
     return {name: folder / name for name in ("full", "bare")}
 
 
