@@ -19,12 +19,17 @@ def problems(home: Home) -> list[str]:
     from mc_pipelines.gates import read_gates
     from mc_pipelines.metering import meter_select
     from mc_pipelines.odcs import load_contract
+    from mc_pipelines.rating.book import read_books
+    from mc_pipelines.rating.subscriptions import read_credits, read_subscriptions
 
     looks: list[Callable[[], object]] = [
         lambda: read_catalog(home),
         lambda: reference.read_sources(home),
         lambda: reference.read_calendar(home),
         lambda: read_retention(home),
+        lambda: read_books(home),
+        lambda: read_subscriptions(home),
+        lambda: read_credits(home),
         lambda: _read_landing(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
@@ -48,9 +53,10 @@ def _read_landing(home: Home) -> None:
 def _across(home: Home) -> list[str]:
     """Problems that show only once every file can be read."""
     from mc_pipelines import portable
+    from mc_pipelines.rating import cross_checks
 
     catalog = read_catalog(home)
-    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home)]
+    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *cross_checks.problems(home)]
     for model in catalog.models.values():
         found += [*_misdescribed(model), *portable.problems(model)]
     return found

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import duckdb
@@ -229,6 +230,7 @@ class Bench:
 def make_bench() -> Callable[[Path], Bench]:
     def make(root: Path) -> Bench:
         write_home(root)
+        rmtree(root / "reference" / "price_books")
         return Bench(Workshop.open(Home(root)))
 
     return make
@@ -236,5 +238,5 @@ def make_bench() -> Callable[[Path], Bench]:
 
 @pytest.fixture
 def bench(tmp_path: Path, make_bench: Callable[[Path], Bench]) -> Bench:
-    """A new home as `mission init` writes it, with an empty lake."""
+    """A new home as `mission init` writes it, without prices and with an empty lake."""
     return make_bench(tmp_path)

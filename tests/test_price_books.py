@@ -10,8 +10,8 @@ from priced import text_of
 
 from mc_pipelines.cli import main
 from mc_pipelines.errors import MissionError
+from mc_pipelines.lint import problems
 from mc_pipelines.rating.book import read_book, read_books
-from mc_pipelines.rating.cross_checks import problems
 from mc_pipelines.rating.subscriptions import read_credits, read_subscriptions
 
 GOOD = """price_book: standard
@@ -165,7 +165,10 @@ def test_a_home_whose_declarations_agree_has_no_problem(bench: Bench) -> None:
             GOOD.replace("api_requests", "api_request"),
             "",
             "",
-            ["price_books/one.yaml:11: charge api: meter 'api_request' is not in meters.yaml. It has api_requests."],
+            [
+                "price_books/one.yaml:11: charge api: meter 'api_request' is not in meters.yaml. It has api_requests.",
+                "meters.yaml:2: meter api_requests: no price book has a charge for it, so its usage blocks the close. Add one; its price may be 0.",
+            ],
         ),
         (
             GOOD.replace("model: graduated", "filter: {region: [eu]}\n        model: graduated"),
@@ -298,6 +301,27 @@ def test_a_version_that_drops_a_plan_is_named_while_somebody_has_it(bench: Bench
     moved = "  - {tenant_id: acme, plan: gold, price_book: standard, from: 2026-07-02}\n"
     assert problems(home_with(bench, row % "" + moved).home) == [f"{bench.home.reference}/subscriptions.yaml:2: {said}"]
     assert problems(home_with(bench, row % "" + moved.replace("07-02", "07-01")).home) == []
+
+
+@pytest.mark.parametrize(
+    ("meter", "before", "after", "said"),
+    [
+        ("unique_count, value: path", '"0.05"', '"0.06"', "the parts of a unique_count do not add up"),
+        ("unique_count, value: path", '"49"', '"59"', ""),  # a fee changes, the charge on the meter does not
+        ("unique_count, value: path", "continue", "restart", ""),
+        ("sum, value: bytes", '"0.05"', '"0.06"', ""),
+    ],
+)
+def test_a_changed_charge_whose_tiers_go_on_is_named_where_its_parts_do_not_add_up(
+    bench: Bench, meter: str, before: str, after: str, said: str
+) -> None:
+    bench.declare("meters", f"meters:\n  - {{meter: api_requests, type: http.request, aggregation: {meter}, unit: one, floor: 1}}\n")
+    one = GOOD.replace("currency: EUR", "currency: EUR\ncumulative_tiers: continue")
+    two = one.replace("2026-01-01T", "2026-04-10T").replace('"2026-1"', '"2026-2"').replace(before, after)
+    found = problems(home_with(bench, one=one, two=two).home)
+    folder = bench.home.reference / "price_books"
+    remedy = "Write cumulative_tiers: restart, or leave it as it is in 2026-1."
+    assert found == ([f"{folder}/two.yaml:11: charge api changes, and {said}. {remedy}"] if said else [])
 
 
 def test_every_broken_file_is_named_at_once(bench: Bench) -> None:

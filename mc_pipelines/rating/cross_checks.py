@@ -4,6 +4,7 @@ What is wrong within one file is said where it is read (`book.py`, `subscription
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,31 +13,31 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.rating.book import Book, read_books
 from mc_pipelines.rating.declared import Where, line_of, load
-from mc_pipelines.rating.plans import Matrix, Metered, Percentage
+from mc_pipelines.rating.plans import Counted, Matrix, Metered, Percentage
 from mc_pipelines.rating.segments import in_force
 from mc_pipelines.rating.subscriptions import Credit, Held, Subscription, by_tenant, held, instant_of, read_credits, read_subscriptions
 from mc_pipelines.reference import Meter, Tenant
 
 Books = Mapping[Path, Book]
+ADDITIVE = frozenset({"count", "sum", "weighted_sum"})
+"""Aggregations whose parts of a period add up to the whole."""
 
 
 def problems(home: Home) -> list[str]:
     """All problems of a home's price books, subscriptions and credits, each naming file, line, value and remedy; empty when there are none.
 
-    A home without price books, subscriptions and credits has none. MissionError where meters or tenants cannot be read.
+    A home without price books, subscriptions and credits has none. MissionError where one of these, meters or tenants cannot be read.
     """
-    try:
-        books, subscriptions, prepaid = read_books(home), read_subscriptions(home), read_credits(home)
-    except MissionError as error:
-        return str(error).splitlines()
+    books, subscriptions, prepaid = read_books(home), read_subscriptions(home), read_credits(home)
     if not (books or subscriptions or prepaid):
         return []
     meters = {meter.meter: meter for meter in reference.read(home, "meters")}
     tenants = {tenant.tenant_id: tenant for tenant in reference.read(home, "tenants")}
     found = [line for path, book in books.items() for line in of_book(path, book, meters)]
-    found += _versions(books)
+    found += [*_versions(books), *_counted_twice(books, meters)]
     return [
         *found,
+        *(_unpriced(home, meters, books) if books else ()),
         *_subscribed(home, tenants, subscriptions, books),
         *_plans(home, tenants, subscriptions, books),
         *_credits(home, tenants, prepaid),
@@ -86,6 +87,33 @@ def _versions(books: Books) -> Iterator[str]:
             if other.currency != book.currency:
                 line = line_of(path, ("currency",))
                 yield f"{path}:{line}: {earlier.name} is in {other.currency}. A price book keeps its currency; give this one another price_book."
+
+
+def _counted_twice(books: Books, meters: Mapping[str, Meter]) -> Iterator[str]:
+    """Charges that a version changes and whose tiers go on, on meters whose parts do not add up to the whole: items of both parts count twice."""
+    ordered = sorted(books.items(), key=lambda pair: (pair[1].price_book, pair[1].since))
+    for (_, before), (path, book) in pairwise(ordered):
+        if before.price_book != book.price_book or book.cumulative_tiers == "restart":
+            continue
+        for name, plan in book.plans.items():
+            was = {charge.id: charge for charge in before.plans[name].charges} if name in before.plans else {}
+            for place, charge in enumerate(plan.charges):
+                meter = meters.get(charge.meter) if isinstance(charge, Counted) else None
+                if meter and meter.aggregation not in ADDITIVE and was.get(charge.id, charge) != charge:
+                    yield (
+                        f"{path}:{line_of(path, ('plans', name, 'charges', place))}: charge {charge.id} changes, and the parts of a "
+                        f"{meter.aggregation} do not add up. Write cumulative_tiers: restart, or leave it as it is in {before.version}."
+                    )
+
+
+def _unpriced(home: Home, meters: Mapping[str, Meter], books: Books) -> Iterator[str]:
+    """Meters whose usage nobody could be billed for."""
+    plans = [plan for book in books.values() for plan in book.plans.values()]
+    priced = {charge.meter for plan in plans for charge in plan.charges if isinstance(charge, Metered)}
+    for name, meter in meters.items():
+        if name not in priced:
+            at = reference.line_of(home, "meters", meter)
+            yield f"{at}: meter {name}: no price book has a charge for it, so its usage blocks the close. Add one; its price may be 0."
 
 
 def _subscribed(home: Home, tenants: Mapping[str, Tenant], subscriptions: list[Subscription], books: Books) -> Iterator[str]:
