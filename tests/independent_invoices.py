@@ -255,7 +255,7 @@ def parts_of(root: Path, tenant: Declared, month: date) -> list[Part]:
     held = sorted((instant(each["from"], zone), each["price_book"], each["plan"]) for each in own)
     if not held:
         (name,) = {book["price_book"] for book in books if book["currency"] == tenant["currency"] and tenant["plan"] in book["plans"]}
-        held = [(datetime.min, name, tenant["plan"])]
+        held = [(days[0], name, tenant["plan"])]
     versions = [(instant(book["effective"], zone), book) for book in books if book["price_book"] in {name for _, name, _ in held}]
     changes = {at for at, *_ in (*held, *versions) if days[0] < at < days[-1]}
     parts = []
@@ -310,7 +310,7 @@ def tiers_of(charge: Declared) -> list[tuple[Fraction, Fraction | None, Declared
 
 
 def amounts(charge: Declared, before: Fraction, after: Fraction, whole: Fraction, first: bool) -> list[Fraction]:
-    """What usage from `before` to `after` (as metered, of `whole`) costs, line by line, not rounded; `first` where the scale begins."""
+    """What usage from `before` to `after` (as metered, of `whole`) costs, not rounded: a line per tier, then fees; `first` where the scale begins."""
     low, high, total = (sold(each, charge) for each in (before, after, whole))
     model = charge["model"]
     if model == "per_unit":
@@ -325,13 +325,13 @@ def amounts(charge: Declared, before: Fraction, after: Fraction, whole: Fraction
         fee = number(tier, "flat") if first and (at_zero or total > 0) else Fraction(0)
         return [(high - low) * number(tier, "price"), fee]
     assert model == "graduated", model
-    found = []
+    found, fees = [], []
     for above, top, tier in tiers_of(charge):
         in_tier = [max(each - above if top is None else min(each, top) - above, Fraction(0)) for each in (low, high)]
         reached, reached_before = high > above or (above == 0 and at_zero), low > above or (above == 0 and at_zero)
-        due = reached and (first or not reached_before)
-        found += [(in_tier[1] - in_tier[0]) * number(tier, "price"), number(tier, "flat") if due else Fraction(0)]
-    return found
+        found.append((in_tier[1] - in_tier[0]) * number(tier, "price"))
+        fees.append(number(tier, "flat") if reached and (first or not reached_before) else Fraction(0))
+    return [*found, *fees]
 
 
 @dataclass

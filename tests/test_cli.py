@@ -34,12 +34,21 @@ def test_init_makes_a_home_that_lints_and_keeps_what_is_there(tmp_path: Path) ->
     assert call(tmp_path, "lint").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["tenants.yaml", "tenants.csv"])
+def test_init_gives_no_price_book_to_a_home_with_tenants_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / name).write_text("tenants: []\n", encoding="utf-8")
+    assert call(tmp_path, "init", str(tmp_path)).exit_code == 0
+    assert list((tmp_path / "reference" / "price_books").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "expected"),
     [
         ("reference/tenants.yaml", "Europe/Berlin", "Europe/Berlinn", "Europe/Berlinn"),
         ("reference/meters.yaml", "aggregation: count", "aggregation: cuont", "cuont"),
         ("reference/sources.yaml", "start: 2026-01-01", "strat: 2026-01-01", "strat|start"),
+        ("reference/price_books/example.yaml", "model: flat", "model: flatt", "flatt"),
     ],
 )
 def test_lint_names_file_line_and_value_and_ends_with_two(tmp_path: Path, file: str, before: str, after: str, expected: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,15 @@ def test_a_month_is_counted_judged_signed_and_shown(closed: tuple[Home, Attempt]
     assert {result.gate: result.status for result in done.results}["metering_variance"] == "passed"
     assert verify(done.bundle, known_keys(home.keys)).ok
     assert "metering_variance" in (home.site / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_price_book_of_a_new_home_bills_its_tenant(closed: tuple[Home, Attempt]) -> None:
+    con = connect()
+    Lake(str(closed[0].lake)).view(con, "metering.invoices")
+    # a fee of 49; of 300 requests 1000 are free; 19 % of 49 is 9.31
+    assert con.sql("SELECT tenant_id, net, tax, payable FROM metering.invoices").fetchall() == [
+        ("acme", Decimal(49), Decimal("9.31"), Decimal("58.31"))
+    ]
 
 
 def test_asked_again_nothing_is_new(closed: tuple[Home, Attempt]) -> None:

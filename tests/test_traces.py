@@ -49,6 +49,7 @@ def land(home: Home) -> None:
 def closed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Attempt]:
     home = Home(tmp_path_factory.mktemp("november"))
     write_home(home.root)
+    (home.reference / "price_books" / "example.yaml").unlink()
     tenants = "".join(
         f"  - {{tenant_id: {each.tenant_id}, name: {each.trace}, zone: America/Los_Angeles, currency: USD, plan: p, grace_days: 1}}\n"
         for each in OWN
