@@ -1,7 +1,7 @@
 """From landed events to period totals and variance: the project's assets beside scripts that a competent user would write by hand.
 
-Each contender runs in a process of its own on the same files, in turn, and must give the same totals to the last digit. There are no
-prices yet, so nothing is rated. Usage: python -m benchmarks.close --events 3M
+Each contender runs in a process of its own on the same files, in turn, and must give the same totals to the last digit. The homes
+have no price books, so nothing is rated. Usage: python -m benchmarks.close --events 3M
 """
 
 import json

@@ -59,7 +59,7 @@ def test_the_demo_is_green_and_a_second_one_makes_nothing_new(plain: tuple[Path,
     (bundle,) = (Path(line.split()[1]) for line in lines if line.startswith("bundle "))
     assert (bundle / "bagit.txt").exists()
     (board,) = (Path(line.split()[1]) for line in lines if line.startswith("scoreboard "))
-    assert "all 13 gates passed" in board.read_text(encoding="utf-8")
+    assert "all 15 gates passed" in board.read_text(encoding="utf-8")
     before = made(root)
     second = demo(root)
     assert second.returncode == 0
@@ -103,8 +103,8 @@ def test_every_invoice_of_the_demo_is_as_calculated_from_its_landed_files(plain:
         # ISS 5 % by line: 4.95 + 1.715 + 0.0425 + 0.245, rounded 4.95 + 1.72 + 0.04 + 0.25.
         ("lagoon-resorts", "0.85 4.90 34.30 99", "139.05 0 139.05 6.96 146.01 0 146.01"),
         # A new version after 14 of 30 days, tiers go on. Fees 99 x 14/30 = 46.20 and 109 x 16/30 = 58.133. 425 requests, then 472: first none above
-        # 500, then 897 - 600 = 297 x 0.011 = 3.267. Their minimum is 9 x 14/30 + 10 x 16/30 = 9.533, so 6.263 more. 21 paths x 0.10. 0.011 GB is nothing.
-        ("coral-seafoods", "2.10 3.27 6.26 46.20 58.13", "115.96 0 115.96 0 115.96 0 115.96"),
+        # 500, then 897 - 600 = 297 x 0.011 = 3.267. Their minimum is 9 x 14/30 + 10 x 16/30 = 9.533, so 6.263 more. 21 paths x 0.40. 0.011 GB is nothing.
+        ("coral-seafoods", "3.27 6.26 8.40 46.20 58.13", "122.26 0 122.26 0 122.26 0 122.26"),
         # 2363 x 0.95 = 2244.85, 0.365 GB x 9 = 3.285, 117 x 6.25 = 731.25, each to whole yen; 39800 + 2245 + 3 + 731 are 5221 short of 48000. 10 % of it.
         ("raven-security", "3 731 2245 5221 39800", "48000 0 48000 4800 52800 0 52800"),
         # The Mooncake trace twice: 24,062 completions are 25 packages x 0.20; 289.587646 million tokens read 100 x 0.42 + 150 x 0.36 + 39.587646 x 0.30,
@@ -127,7 +127,7 @@ def test_a_drill_ends_red_and_names_cause_rows_and_remedy(tmp_path: Path, fault:
     lines = done.stdout.splitlines()
     assert lines[-1].split() == ["verdict", "failed"]
     failed = [line.split()[1] for line in lines if line.startswith("failed: ")]
-    assert failed == ["metering_variance", "metering_variance_tenants"]
+    assert failed == ["metering_variance", "metering_variance_tenants", "metering_variance_money"]
     assert [line.split()[1] for line in lines if line.strip().startswith("remedy: ")] == [f"docs/runbooks/{gate}.md" for gate in failed]
     (first, *_) = (line for line in lines if line.startswith("cause: "))
     said = re.fullmatch(r"cause: (.+): (\d+) row\(s\), .*", first)
