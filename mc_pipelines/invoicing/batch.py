@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.canonical import canonical, decimal_text
+from mc_pipelines.evidence.canonical import canonical_of_plain, decimal_text
 from mc_pipelines.invoicing.pricing import Pricing
 from mc_pipelines.invoicing.usage import tenant_months
 from mc_pipelines.rating.display import invoice_json
@@ -72,7 +72,7 @@ def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:
         if problems:
             yield period, tenant.tenant_id, tenant.currency, plan, used, "\n".join(problems), ""
         elif isinstance(found, Invoice) and (used or found.lines):
-            yield period, tenant.tenant_id, tenant.currency, plan, used, "", canonical(invoice_json(found)).decode()
+            yield period, tenant.tenant_id, tenant.currency, plan, used, "", canonical_of_plain(invoice_json(found)).decode()
 
 
 def _usage(

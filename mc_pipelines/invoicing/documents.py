@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.evidence.canonical import canonical
+from mc_pipelines.evidence.canonical import canonical, canonical_of_plain
 
 TEMPLATE = Path(__file__).with_name("preview.typ")
 FONTS = Path(__file__).with_name("fonts")
@@ -27,7 +27,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Canonical JSON."""
-    return canonical(document)
+    return canonical_of_plain(document)
 
 
 def csv_bytes(document: Mapping[str, Any]) -> bytes:

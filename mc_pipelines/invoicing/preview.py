@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.canonical import canonical, instant, sha256
+from mc_pipelines.evidence.canonical import canonical_of_plain, instant, sha256
 from mc_pipelines.rating.display import money_of, number_text
 from mc_pipelines.rating.money import EXACT, ZERO
 
@@ -98,7 +98,7 @@ def document(preview: Preview) -> dict[str, Any]:
     rated = _rated(preview)
     return {
         "preview": True,
-        "digest": sha256(canonical(rated)),
+        "digest": sha256(canonical_of_plain(rated)),
         "name": preview.name,
         "rated": rated,
         "evidence": [None if each is None else {"file": each.file, "row": each.row} for each in preview.evidence],
