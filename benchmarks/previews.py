@@ -16,7 +16,14 @@ from benchmarks.close_project import MONTH, profile_row, windows
 from benchmarks.measure import inside, machine, python, run, show, versions, write_json
 
 SEED, EVENTS_EACH = 11, 20
-STEPS = ("metering.charge_usage", "metering.rated", "metering.invoice_lines", "metering.invoices", "metering.invoice_sums")
+STEPS = (
+    "metering.charge_usage",
+    "metering.rated",
+    "metering.invoice_lines",
+    "metering.invoices",
+    "metering.invoice_sums",
+    "metering.variance_priced",
+)
 TIERS = '[{up_to: "5", price: "0.01", flat: "5"}, {up_to: "10", price: "0.005"}, {price: "0.001"}]'
 CHARGES = (
     '{id: platform, model: flat, price: "49", prorate: true}',
@@ -55,6 +62,7 @@ def measured(tenants: int, folder: Path) -> dict[str, Any]:
     from mc_pipelines.close import compute, pinned
     from mc_pipelines.evidence.bundle import build
     from mc_pipelines.evidence.signing import signer
+    from mc_pipelines.evidence.verify import verify
     from mc_pipelines.home import Home
     from mc_pipelines.runner import Workshop, materialise
     from mc_pipelines.simulate import simulate
@@ -72,8 +80,12 @@ def measured(tenants: int, folder: Path) -> dict[str, Any]:
     cost, closing = inside(lambda: compute(shop, MONTH, pins, (), lambda _: None))
     documents = {name: data for name, data in closing.files.items() if name.startswith("invoices/")}
     profile.append({"model": "documents, with the rows of all tables", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
-    cost, _ = inside(lambda: build(home.evidence, "bundle", closing.files, {}, signer(home.keys)))
+    cost, bundle = inside(lambda: build(home.evidence, "bundle", closing.files, {}, signer(home.keys)))
     profile.append({"model": "bundle, signed", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
+    cost, verdict = inside(lambda: verify(bundle.path, None))
+    if not verdict.ok:
+        raise RuntimeError("\n".join(verdict.reasons))
+    profile.append({"model": "bundle, verified", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
     sizes = {kind: sum(len(data) for name, data in documents.items() if name.endswith(kind)) for kind in ("json", "csv", "pdf")}
     invoices = json.loads(documents["invoices/batch.json"])["invoices"]
     if len(invoices) != tenants:

@@ -26,7 +26,7 @@ from mc_pipelines.home import Home
 if TYPE_CHECKING:
     from mc_pipelines.evidence.journal import Journal
 
-MAX_FILES = 10_000
+MAX_FILES = 100_000
 MAX_FILE_BYTES = 2 << 30
 MAX_BUNDLE_BYTES = 8 << 30
 MAX_TAG_BYTES = 32 << 20
