@@ -214,6 +214,7 @@ def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDe
                 "fresh": done.fresh,
                 "bundle": dg.MetadataValue.path(str(done.bundle)),
                 "scoreboard": dg.MetadataValue.path(str(home.site / "index.html")),
+                "invoices": dg.MetadataValue.path(str(home.site / "invoices" / f"{done.period}.html")),
                 "gates_failed": sum(result.status != "passed" for result in done.results),
             }
         )
