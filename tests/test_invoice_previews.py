@@ -197,6 +197,20 @@ def test_a_bundle_reproduces_with_the_previews_that_it_was_compared_with(bench: 
     assert (done.exit_code, done.output.splitlines()[-1].partition(": ")[2]) == (0, "the same bytes"), done.output
 
 
+def test_a_line_of_an_invoice_is_proven_without_the_others(
+    bench: Bench, first: Attempt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MISSION_HOME", str(bench.home.root))
+    lines = (first.bundle / "data/tables/metering.invoice_lines.jsonl").read_text(encoding="utf-8").splitlines()
+    number = next(place for place, text in enumerate(lines, 1) if '"acme"' in text and '"usage"' in text)
+    proof = CliRunner().invoke(main, ["prove", str(first.bundle), "metering.invoice_lines", str(number)])
+    assert proof.exit_code == 0, proof.output
+    (tmp_path / "proof.json").write_text(proof.stdout, encoding="utf-8")
+    assert "nippon" not in proof.stdout
+    done = CliRunner().invoke(main, ["verify", "--proof", str(tmp_path / "proof.json")])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_bundle_that_was_changed_is_no_previous_one(bench: Bench, first: Attempt) -> None:
     path = first.bundle / "data/invoices/batch.json"
     path.write_bytes(path.read_bytes().replace(b"132.00", b"131.00"))

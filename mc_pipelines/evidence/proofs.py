@@ -16,8 +16,8 @@ from mc_pipelines.evidence.merkle import Tree, leaf_hash, root_of, verify_inclus
 if TYPE_CHECKING:
     from mc_pipelines.evidence.journal import Journal
 
-PROVEN = ("metering.usage_period",)
-"""The tables whose rows a bundle can prove one by one: what a bill is made from."""
+PROVEN = ("metering.usage_period", "metering.invoice_lines")
+"""The tables whose rows a bundle can prove one by one: what a bill is made from, and its lines."""
 MAX_ROWS = 10_000_000
 MAX_ROW_BYTES = 1 << 20
 MAX_PROOF_BYTES = 4 << 20
