@@ -1,7 +1,9 @@
 """Lines as text: for the terminal, and as JSON whose every number is text. Nothing is rated here."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from mc_pipelines.evidence.canonical import decimal_text, instant
@@ -12,9 +14,16 @@ COLUMNS = ("kind", "tier", "quantity", "unit price", "amount", "discount", "net"
 NUMBERS = frozenset(COLUMNS) - {"kind", "tier", "tax"}
 
 
+@lru_cache(maxsize=4096)
 def number_text(number: Decimal | None) -> str | None:
     """Plain digits without trailing zeros, so that equal quantities read the same."""
     return None if number is None else decimal_text(EXACT.normalize(number))
+
+
+@lru_cache(maxsize=1024)
+def moment_text(moment: datetime | None) -> str | None:
+    """An instant with Z."""
+    return None if moment is None else instant(moment)
 
 
 def money_text(amount: Decimal, line: Line) -> str:
@@ -65,8 +74,8 @@ def line_json(line: Line) -> dict[str, Any]:
         "plan": line.plan,
         "price_book": line.price_book,
         "version": line.version,
-        "start": instant(segment.start) if segment.start else None,
-        "end": instant(segment.end) if segment.end else None,
+        "start": moment_text(segment.start),
+        "end": moment_text(segment.end),
         "days": [segment.days, segment.of],
         "meter": line.meter,
         "dimensions": dict(line.dimensions),

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from mc_pipelines.rating.book import Book
 from mc_pipelines.rating.charges import Pen
-from mc_pipelines.rating.lines import Kind, Line, TaxSubtotal
+from mc_pipelines.rating.lines import Kind, Line, TaxSubtotal, changed
 from mc_pipelines.rating.money import ZERO, rounded, shares, unit_of
 from mc_pipelines.rating.plans import Metered
 from mc_pipelines.rating.policy import Step
@@ -28,7 +28,7 @@ def line_discount(lines: Lines, scale: Sequence[Span]) -> Lines:
     """Each line's own percentage off its amount, rounded once."""
     unit = unit_of(scale[0].book.currency)
     return [
-        replace(line, line_discount=rounded(-line.amount * line.discount_percent.scaleb(-2), unit)) if line.discount_percent else line
+        changed(line, line_discount=rounded(-line.amount * line.discount_percent.scaleb(-2), unit)) if line.discount_percent else line
         for line in lines
     ]
 
@@ -105,7 +105,7 @@ def invoice_discount(lines: Lines, period: Sequence[Term]) -> Lines:
     if not off:
         return lines
     parts = shares(-off, [max(line.net, ZERO) for line in lines], unit)
-    return [replace(line, invoice_discount=part) if part else line for line, part in zip(lines, parts, strict=True)]
+    return [changed(line, invoice_discount=part) if part else line for line, part in zip(lines, parts, strict=True)]
 
 
 def tax(lines: Lines, period: Sequence[Term]) -> Lines:
@@ -115,7 +115,7 @@ def tax(lines: Lines, period: Sequence[Term]) -> Lines:
         return lines
     unit = unit_of(book.currency)
     return [
-        replace(line, tax_amount=rounded(line.net * line.tax_percent.scaleb(-2), unit)) if line.tax_percent is not None else line
+        changed(line, tax_amount=rounded(line.net * line.tax_percent.scaleb(-2), unit)) if line.tax_percent is not None else line
         for line in lines
     ]
 
