@@ -26,3 +26,11 @@ def test_the_close_meets_the_truth_beside_the_scripts_in_both_formats_and_stagin
     assert found["contracts"]["cpu"].keys() == {"--rules", "--no-rules"}
     ndjson = bench("close", tmp_path, "--events", "4K", "--tenants", "12", "--contract-events", "0", "--format", "ndjson")
     assert ndjson["sizes"][0]["totals_compared"] == 36
+
+
+def test_previews_of_some_tenants_are_rated_written_signed_and_verified(tmp_path: Path) -> None:
+    (size,) = bench("previews", tmp_path, "--tenants", "3")["sizes"]
+    assert size["tenants"] == 3
+    assert size["lines"] >= 30  # ten charges each, at least one line a charge
+    assert {row["model"] for row in size["profile"]} >= {"metering.rated", "bundle, signed", "bundle, verified"}
+    assert all(size["bytes"].values())

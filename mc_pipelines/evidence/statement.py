@@ -8,7 +8,7 @@ from typing import Any
 from mc_pipelines.evidence.bundle import STATEMENT
 from mc_pipelines.evidence.canonical import parse_instant
 
-MAX_SUBJECTS = 10_000
+MAX_SUBJECTS = 100_000
 
 
 def read_statement(statement: Any) -> tuple[dict[str, Any], datetime]:
