@@ -264,6 +264,16 @@ def read_calendar(home: Home) -> Calendar:
     return calendar
 
 
+def declared_list(path: Path, name: str, kind: type[Kind]) -> list[Kind]:
+    """The declarations of a file with one key and a list under it, in its order. MissionError names file, line, value and remedy."""
+    return [_one(path, kind, item, where) for _, where, item in _yaml_items(path, name)]
+
+
+def line_of_item(path: Path, name: str, place: int) -> int:
+    """The line of a declaration in such a list."""
+    return line_at(path, (name, place))
+
+
 def read_one(path: Path, kind: type[Kind]) -> Kind:
     """A file that is one declaration. MissionError names file, line, value and remedy."""
     return _one(path, kind, load_yaml(path), ())
