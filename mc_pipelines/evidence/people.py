@@ -27,6 +27,8 @@ class Person(Declared):
     name: str = Field(min_length=1)
     roles: tuple[str, ...] = Field(min_length=1)
     key: str
+    logins: tuple[str, ...] = ()
+    """What this person is called where a close is asked for: a user of the machine, or of the web server before Dagster."""
     from_: AwareDatetime | None = Field(default=None, alias="from")
     until: AwareDatetime | None = None
 
