@@ -1,6 +1,6 @@
 """The `mission` command and its everyday part: demo, run, close, gates. Each command imports what it needs when it runs.
 
-What looks at evidence is cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
+What follows an attempt is cli_close.py, what looks at evidence cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
 
 Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_evidence, cli_home, cli_rating
+from mc_pipelines import cli_close, cli_evidence, cli_home, cli_rating
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -323,5 +323,5 @@ def _last_closed(home: Home) -> str:
     return months[-1]
 
 
-for _command in (*cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
+for _command in (*cli_close.COMMANDS, *cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
     main.add_command(_command)

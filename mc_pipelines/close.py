@@ -5,6 +5,7 @@ The journal entry that names the bundle is the commit point. Approval, lock and 
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
 from mc_pipelines.catalog import Model
+from mc_pipelines.closing.holds import Holds, holds
+from mc_pipelines.closing.states import ATTEMPT
 from mc_pipelines.code import code_digest
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 DELIVERABLE = "metering"
 FOLDER = "finance/metering/close"
-ATTEMPT = "metering.close.attempt"
 MONTH_END = "month_end"
 """The job that builds a month's tables and attempts its close."""
 Progress = Callable[[str], None]
@@ -62,6 +64,7 @@ class Closing:
     pins: Mapping[str, int]
     gates: Sequence[Gate]
     results: Sequence[GateResult]
+    holds: Holds
     files: Mapping[str, bytes]
 
 
@@ -132,11 +135,13 @@ def compute(
     as_of = as_of_instant(con, period)
     results = evaluate(con, gates, {gate.table: gate.table for gate in gates})
     files = payload(con, month_models(shop), period, as_of, results, before)
-    return Closing(DELIVERABLE, period, as_of, pins, gates, results, files)
+    return Closing(DELIVERABLE, period, as_of, pins, gates, results, holds(con, gates, results), files)
 
 
-def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None) -> Attempt:
+def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None, requested_by: str = "") -> Attempt:
     """Judge and sign the month as the lake has it now, then rebuild the site. Asked again for the same inputs, it returns what stands.
+
+    `requested_by` is who asked for it (default: the user of this machine); they cannot approve it.
 
     Raises MissionError where a table is missing; a failed gate is no error but a signed verdict.
     """
@@ -155,7 +160,7 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     fresh = _already(journal.entries(), month, digest) is None
     if fresh:
         progress(f"signing attempt {_next_edition(journal, month)}")
-        _sign(shop, closing, digest, journal)
+        _sign(shop, closing, digest, journal, requested_by or requester())
     standing = attempts(journal, month)[-1]
     progress("building the site")
     pages = show(home, shop, closing, journal)
@@ -165,7 +170,17 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     )
 
 
-def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal") -> None:
+def requester() -> str:
+    """Who runs this process, as it calls them: MISSION_PERSON, else the user of the machine."""
+    from getpass import getuser
+
+    try:
+        return os.environ.get("MISSION_PERSON") or getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
+
+
+def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", requested_by: str) -> None:
     """Build the bundle, then write the journal entry that names it."""
     from mc_pipelines.evidence.bundle import build
     from mc_pipelines.evidence.checkpoint import Head
@@ -189,6 +204,8 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal") -> 
         "values": {result.gate: result.value for result in closing.results},
         "merkle": written["merkle"],
         "invoices": _batch(closing).get("digest"),
+        "holds": closing.holds.document(),
+        "requested_by": requested_by,
     }
     journal.append(
         ATTEMPT,

@@ -205,7 +205,8 @@ def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDe
     def metering_close(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from mc_pipelines.close import attempt
 
-        done = attempt(home, context.partition_key[:7], context.run.run_id, context.log.info)
+        asked_by = context.run.tags.get("requested_by", "")
+        done = attempt(home, context.partition_key[:7], context.run.run_id, context.log.info, asked_by)
         return dg.MaterializeResult(
             metadata={
                 "verdict": done.verdict,

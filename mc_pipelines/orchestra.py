@@ -55,11 +55,12 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
     """Run one job for a range of partitions, in one run. Progress gets a line as each table is done."""
     from dagster import DagsterEventType
 
+    from mc_pipelines.close import requester
     from mc_pipelines.definitions import build_defs
 
     defs = build_defs(home)
     single = windows[0] == windows[-1]  # a run of one partition keeps the partition on its check results
-    tags = {"requested_by": os.environ.get("USER", "cli")}
+    tags = {"requested_by": requester()}
     if not single:
         tags |= {"dagster/asset_partition_range_start": windows[0], "dagster/asset_partition_range_end": windows[-1]}
     known = defs.resolve_job_def(job)

@@ -16,7 +16,8 @@ import pytest
 from test_month import event, land, seen
 
 from mc_pipelines.calendars import days
-from mc_pipelines.close import ATTEMPT, Attempt, attempt
+from mc_pipelines.close import Attempt, attempt
+from mc_pipelines.closing.states import ATTEMPT
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.journal import Journal
 from mc_pipelines.evidence.signing import known_keys

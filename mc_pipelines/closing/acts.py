@@ -56,7 +56,7 @@ def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, whe
         "without": said["without"],
         "person": found.person.person,
         "requested_by": found.requested_by,
-        "envelope": parse(envelope),
+        "sign_off": parse(envelope),
     }
 
     def validate(entries: "list[Entry]") -> "Entry | None":
@@ -105,6 +105,7 @@ def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, request
             "edition": newest.number,
             "digest": newest.digest,
             "bundle": newest.bundle,
+            "envelope": newest.envelope,
             "tenants": list(asked),
             "approvals": sorted({each.entry.number for tenant in asked for each in close.approvers(tenant)}),
             "requested_by": requested_by,

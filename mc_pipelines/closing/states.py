@@ -1,4 +1,4 @@
-"""A month's close as the journal tells it: editions, approvals, locks, publications, and from them the state of every tenant.
+"""A month's close as the journal tells it: editions, approvals, locks, and from them the state of every tenant.
 
 Only folding belongs here, and what a transition needs. Nothing is read from the lake, and no clock is asked.
 """
@@ -13,10 +13,12 @@ from mc_pipelines.errors import MissionError
 if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
-ATTEMPT, APPROVAL, LOCK, PUBLICATION = (f"metering.close.{name}" for name in ("attempt", "approval", "lock", "publication"))
+ATTEMPT, APPROVAL, LOCK = (f"metering.close.{name}" for name in ("attempt", "approval", "lock"))
 NEEDED = 2
 """Different people who must approve the same edition."""
-State = Literal["candidate", "reconciled", "approved", "locked", "published"]
+State = Literal["candidate", "reconciled", "approved", "locked"]
+STATES: tuple[State, ...] = ("candidate", "reconciled", "approved", "locked")
+"""In the order in which a tenant goes through them. A candidate is held by a gate, a reconciled tenant waits for approvals."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Edition:
     number: int
     digest: str
     bundle: str
+    envelope: str
     verdict: str
     holds: Holds
     requested_by: str
@@ -56,13 +59,12 @@ class Lock:
 
 @dataclass
 class Close:
-    """Everything that the journal says of one month."""
+    """Everything that the journal says of one month: editions, approvals, and the lock of each tenant that has one."""
 
     period: str
     editions: list[Edition] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     locks: dict[str, Lock] = field(default_factory=dict)
-    published: dict[str, "Entry"] = field(default_factory=dict)
 
     @property
     def newest(self) -> Edition:
@@ -86,8 +88,6 @@ class Close:
 
     def state(self, tenant: str) -> State:
         """Where a tenant's close stands."""
-        if tenant in self.published:
-            return "published"
         if tenant in self.locks:
             return "locked"
         if tenant not in self.newest.holds.green:
@@ -113,8 +113,6 @@ def fold(entries: Iterable["Entry"], period: str) -> Close:
         elif entry.kind == LOCK:
             lock = Lock(entry.body["edition"], entry.body["digest"], entry.body["bundle"], frozenset(entry.body["tenants"]), entry)
             close.locks |= dict.fromkeys(lock.tenants, lock)
-        elif entry.kind == PUBLICATION:
-            close.published |= dict.fromkeys(entry.body["tenants"], entry)
     return close
 
 
@@ -123,6 +121,7 @@ def _edition(body: Mapping[str, Any], entry: int) -> Edition:
         number=body["edition"],
         digest=body["digest"],
         bundle=body["bundle"],
+        envelope=body["envelope"],
         verdict=body["verdict"],
         holds=Holds.read(body["holds"]),
         requested_by=body["requested_by"],

@@ -65,7 +65,7 @@ class _Open:
     """Which months a landing day may still have to be counted in."""
 
     def __init__(self, home: Home, chain: "Sequence[Entry]") -> None:
-        from mc_pipelines.close import ATTEMPT
+        from mc_pipelines.closing.states import ATTEMPT
 
         newest = {str(each.body["period"]): each.body["verdict"] for each in chain if each.kind == ATTEMPT and not each.refused}
         self.closed = {month for month, verdict in newest.items() if verdict == "passed"}

@@ -1,0 +1,262 @@
+"""Commands of `mission` for the close after its attempts: status, approve, sign, lock. Each imports what it needs when it runs.
+
+No command and no option unlocks, and none signs for somebody else.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mc_pipelines.errors import MissionError
+from mc_pipelines.home import Home
+
+if TYPE_CHECKING:
+    from mc_pipelines.closing.states import Close
+    from mc_pipelines.evidence.entry import Entry
+    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.own_key import OwnKey
+
+A_PATH = click.Path(path_type=Path)
+key_option = click.option("--key", type=A_PATH, help="The file of your SSH Ed25519 key (default: your ssh-agent's).")
+MOST_SHOWN = 20
+
+
+def _journal(home: Home) -> "Journal":
+    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.signing import signer
+
+    return Journal(home.journal, signer(home.keys))
+
+
+def _close(home: Home, month: str) -> "Close":
+    from mc_pipelines.close import month_key
+    from mc_pipelines.closing.states import fold
+    from mc_pipelines.evidence.position import journal_at_hand
+
+    journal = journal_at_hand(home)
+    return fold(journal.entries() if journal else [], month_key(month)[:7])
+
+
+@click.command()
+@click.argument("month")
+@click.option("--json", "as_json", is_flag=True, help="Print every tenant's state as JSON.")
+def status(month: str, as_json: bool) -> None:
+    """Say where the close of MONTH stands: who is held and by what, who approved, what is locked. Example: mission status 2026-04"""
+    close = _close(Home.find(), month)
+    shown = status_document(close)
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    newest = shown["edition"]
+    click.echo(
+        f"{month} edition {newest['number']}: {newest['verdict']}, digest {newest['digest'][:12]}, asked for by {newest['requested_by']}"
+    )
+    for name, count in shown["counts"].items():
+        click.echo(f"{name:<10}  {count}")
+    if newest["everybody"]:
+        click.echo(f"all tenants are held by {', '.join(newest['everybody'])}")
+    held = [each for each in shown["tenants"] if each["state"] == "candidate" and not newest["everybody"]]
+    for each in held[:MOST_SHOWN]:
+        click.echo(f"held: {each['tenant']} by {', '.join(each['blockers'])}")
+    if len(held) > MOST_SHOWN:
+        click.echo(f"and {len(held) - MOST_SHOWN} more; --json lists all")
+    for each in shown["approvals"]:
+        click.echo(f"approved by {each['person']}: {each['tenants']} tenant(s), entry {each['entry']}")
+    for each in shown["locks"]:
+        click.echo(
+            f"locked by {each['requested_by']} at {each['at']}: {each['tenants']} tenant(s) of edition {each['edition']}, entry {each['entry']}"
+        )
+
+
+def status_document(close: "Close") -> dict[str, Any]:
+    """The state of a month's close in JSON's types."""
+    from mc_pipelines.closing.states import STATES
+    from mc_pipelines.evidence.canonical import instant
+
+    newest = close.newest
+    tenants = sorted({*newest.holds.tenants, *close.locks})
+    rows = [{"tenant": each, "state": close.state(each), "blockers": list(close.blockers(each))} for each in tenants]
+    locks = {lock.entry.number: lock for lock in close.locks.values()}
+    return {
+        "period": close.period,
+        "edition": {
+            "number": newest.number,
+            "digest": newest.digest,
+            "bundle": newest.bundle,
+            "verdict": newest.verdict,
+            "requested_by": newest.requested_by,
+            "everybody": list(newest.holds.everybody),
+        },
+        "counts": {name: sum(row["state"] == name for row in rows) for name in STATES},
+        "approvals": [
+            {"person": each.person, "tenants": len(each.tenants), "entry": each.entry.number}
+            for each in close.approvals
+            if each.digest == newest.digest
+        ],
+        "locks": [
+            {"edition": lock.edition, "tenants": len(lock.tenants), "requested_by": lock.entry.body["requested_by"]}
+            | {"at": instant(lock.entry.signed_at), "entry": number}
+            for number, lock in sorted(locks.items())
+        ],
+        "tenants": rows,
+    }
+
+
+@click.command()
+@click.argument("month")
+@click.option("--all-green", is_flag=True, help="All tenants that nothing holds.")
+@click.option("--tenant", "tenants", multiple=True, metavar="T", help="A tenant; repeated.")
+@click.option("--without", multiple=True, metavar="T=REASON", help="A tenant to leave out, and why; repeated.")
+@click.option("--note", default="", help="What you want to have said.")
+@click.option("--signed", type=A_PATH, help="An approval that somebody has signed with `mission sign`.")
+@key_option
+@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+def approve(
+    month: str,
+    all_green: bool,
+    tenants: tuple[str, ...],
+    without: tuple[str, ...],
+    note: str,
+    signed: Path | None,
+    key: Path | None,
+    only_request: bool,
+) -> None:
+    """Approve tenants of MONTH's newest edition with your own SSH key. Example: mission approve 2026-04 --all-green
+
+    Two different people are needed, none of whom asked for the edition. An approval is bound to the edition's digest: a new one voids it.
+    """
+    from mc_pipelines.closing.acts import approval_request
+    from mc_pipelines.closing.acts import approve as take
+
+    home = Home.find()
+    if signed is None:
+        if all_green == bool(tenants):
+            raise MissionError("name tenants with --tenant, or all that nothing holds with --all-green; one of the two")
+        left = dict(_left_out(each) for each in without)
+        from mc_pipelines.close import requester
+
+        data = approval_request(_close(home, month), list(tenants) or None, left, requester(), note)
+        request = _kept(home, f"approval-{month}", data)
+        if only_request:
+            click.echo(f"request  {request}\nnext     mission sign {request}")
+            return
+        signed = _signed(home, request, key)
+    from mc_pipelines.evidence.people import read_people
+
+    entry = take(_journal(home), read_people(home), signed.read_bytes(), str(signed))
+    body = entry.body
+    click.echo(
+        f"entry {entry.number}: {body['person']} approved {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']}"
+    )
+    for tenant, why in body["without"].items():
+        click.echo(f"without {tenant}: {why}")
+
+
+def _left_out(text: str) -> tuple[str, str]:
+    tenant, equals, reason = text.partition("=")
+    if not equals:
+        raise MissionError(f"--without {text}: no reason. Write TENANT=REASON.")
+    return tenant, reason
+
+
+def _kept(home: Home, name: str, data: bytes) -> Path:
+    """Write a request under its digest, so that the same request is one file."""
+    from mc_pipelines.evidence.canonical import sha256
+    from mc_pipelines.site.build import replace
+
+    path = home.root / "requests" / f"{name}-{sha256(data)[:12]}.json"
+    replace(path, data)
+    return path
+
+
+@click.command()
+@click.argument("request", type=A_PATH)
+@key_option
+def sign(request: Path, key: Path | None) -> None:
+    """Sign a request with your own SSH key. Example: mission sign data/requests/approval-2026-04-0123456789ab.json
+
+    The key is found in your ssh-agent, or in the file that --key names; its passphrase is asked for, or read from MISSION_KEY_PASSPHRASE.
+    """
+    path = _signed(Home.find(), request, key)
+    click.echo(f"signed  {path}")
+
+
+def _signed(home: Home, request: Path, key: Path | None) -> Path:
+    """The signed request beside the request."""
+    from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.evidence.signoff import read_request
+    from mc_pipelines.evidence.signoff import signed as sign_request
+    from mc_pipelines.site.build import replace
+
+    found = read_request(request)
+    people = read_people(home)
+    own = _own_key(home, key)
+    said = found["statement"]
+    shown = {name: f"{len(value)} of them" if isinstance(value, list) else value for name, value in said.items()}
+    click.echo(f"signing {found['kind']}: {json.dumps(shown, ensure_ascii=False)}", err=True)
+    path = request.with_suffix(".signed.json")
+    replace(path, sign_request(found, own, people))
+    return path
+
+
+def _own_key(home: Home, key: Path | None) -> "OwnKey":
+    """The key of the file, else the one of the agent's that a declared person has. MissionError where there is none, or several."""
+    from mc_pipelines.evidence.own_key import from_file, in_agent
+    from mc_pipelines.evidence.people import by_key, read_people
+
+    if key is not None:
+        return from_file(key, _passphrase)
+    people = read_people(home)
+    found = [each for each in in_agent() if by_key(people, each.public_key())]
+    if len(found) != 1:
+        what = "no key of anybody in reference/people.yaml" if not found else "keys of several people"
+        raise MissionError(f"your ssh-agent holds {what}. Name yours: --key ~/.ssh/id_ed25519")
+    return found[0]
+
+
+def _passphrase() -> str:
+    given = os.environ.get("MISSION_KEY_PASSPHRASE")
+    return given if given is not None else str(click.prompt("Passphrase of your key", hide_input=True, err=True))
+
+
+@click.command()
+@click.argument("month")
+@click.option("--tenant", "tenants", multiple=True, metavar="T", help="A tenant; repeated (default: all that two people approved).")
+def lock(month: str, tenants: tuple[str, ...]) -> None:
+    """Fix the close of MONTH's approved tenants, for ever. Example: mission lock 2026-04
+
+    What is locked is what the edition's bundle holds; the bundle is verified first. Nothing unlocks: what comes later is billed later.
+    """
+    from mc_pipelines.close import month_key, requester
+    from mc_pipelines.closing.acts import lock as fix
+
+    home = Home.find()
+    month_key(month)
+    _verified(home, _close(home, month))
+    entry = fix(_journal(home), month, list(tenants) or None, requester())
+    _print_lock(entry)
+
+
+def _verified(home: Home, close: "Close") -> None:
+    """Refuse to lock what would not verify."""
+    from mc_pipelines.evidence.signing import known_keys
+    from mc_pipelines.evidence.verify import verify
+
+    bundle = home.evidence / close.newest.bundle
+    verdict = verify(bundle, known_keys(home.keys))
+    if not verdict.ok:
+        raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was locked.")
+
+
+def _print_lock(entry: "Entry") -> None:
+    body = entry.body
+    click.echo(
+        f"entry {entry.number}: {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']} locked by {body['requested_by']}"
+    )
+    click.echo(f"bundle {body['bundle']}")
+
+
+COMMANDS = (status, approve, sign, lock)
