@@ -15,20 +15,11 @@ from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
     from mc_pipelines.closing.states import Close
-    from mc_pipelines.evidence.entry import Entry
-    from mc_pipelines.evidence.journal import Journal
     from mc_pipelines.evidence.own_key import OwnKey
 
 A_PATH = click.Path(path_type=Path)
 key_option = click.option("--key", type=A_PATH, help="The file of your SSH Ed25519 key (default: your ssh-agent's).")
 MOST_SHOWN = 20
-
-
-def _journal(home: Home) -> "Journal":
-    from mc_pipelines.evidence.journal import Journal
-    from mc_pipelines.evidence.signing import signer
-
-    return Journal(home.journal, signer(home.keys))
 
 
 def _close(home: Home, month: str) -> "Close":
@@ -144,9 +135,10 @@ def approve(
             click.echo(f"request  {request}\nnext     mission sign {request}")
             return
         signed = _signed(home, request, key)
+    from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
 
-    entry = take(_journal(home), read_people(home), signed.read_bytes(), str(signed))
+    entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
     body = entry.body
     click.echo(
         f"entry {entry.number}: {body['person']} approved {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']}"
@@ -230,28 +222,10 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
 
     What is locked is what the edition's bundle holds; the bundle is verified first. Nothing unlocks: what comes later is billed later.
     """
-    from mc_pipelines.close import month_key, requester
-    from mc_pipelines.closing.acts import lock as fix
+    from mc_pipelines.close import lock as fix
+    from mc_pipelines.close import requester
 
-    home = Home.find()
-    month_key(month)
-    _verified(home, _close(home, month))
-    entry = fix(_journal(home), month, list(tenants) or None, requester())
-    _print_lock(entry)
-
-
-def _verified(home: Home, close: "Close") -> None:
-    """Refuse to lock what would not verify."""
-    from mc_pipelines.evidence.signing import known_keys
-    from mc_pipelines.evidence.verify import verify
-
-    bundle = home.evidence / close.newest.bundle
-    verdict = verify(bundle, known_keys(home.keys))
-    if not verdict.ok:
-        raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was locked.")
-
-
-def _print_lock(entry: "Entry") -> None:
+    entry = fix(Home.find(), month, list(tenants) or None, requester())
     body = entry.body
     click.echo(
         f"entry {entry.number}: {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']} locked by {body['requested_by']}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines import report
 from mc_pipelines.catalog import Model
 from mc_pipelines.closing.holds import Holds, holds
-from mc_pipelines.closing.states import ATTEMPT
+from mc_pipelines.closing.states import ATTEMPT, fold
 from mc_pipelines.code import code_digest
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -147,13 +147,11 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     """
     from mc_pipelines.evidence.bundle import payload_digest
     from mc_pipelines.evidence.canonical import sha256
-    from mc_pipelines.evidence.journal import Journal
-    from mc_pipelines.evidence.signing import signer
 
     period = month_key(month)
     shop = Workshop.open(home, run_id)
     pins = pinned(shop)
-    journal = Journal(home.journal, signer(home.keys))
+    journal = journal_of(home)
     progress("evaluating the gates and writing the previews")
     closing = compute(shop, period, pins, gates_of(home, DELIVERABLE), lambda batch: _before(home, attempts(journal, month), batch))
     digest = payload_digest({f"data/{name}": sha256(body) for name, body in closing.files.items()})
@@ -168,6 +166,28 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
     return Attempt(
         month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
     )
+
+
+def journal_of(home: Home) -> "Journal":
+    """The home's journal, to be added to with this machine's key."""
+    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.signing import signer
+
+    return Journal(home.journal, signer(home.keys))
+
+
+def lock(home: Home, month: str, tenants: Sequence[str] | None, requested_by: str) -> "Entry":
+    """Verify the bundle of the newest edition, then lock what two people approved of it. MissionError as `closing.acts.lock`, or for the bundle."""
+    from mc_pipelines.closing.acts import lock as fix
+    from mc_pipelines.evidence.signing import known_keys
+    from mc_pipelines.evidence.verify import verify
+
+    journal, period = journal_of(home), month_key(month)[:7]
+    bundle = home.evidence / fold(journal.entries(), period).newest.bundle
+    verdict = verify(bundle, known_keys(home.keys))
+    if not verdict.ok:
+        raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was locked.")
+    return fix(journal, period, tenants, requested_by)
 
 
 def requester() -> str:
