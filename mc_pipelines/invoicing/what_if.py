@@ -24,7 +24,7 @@ from mc_pipelines.metering import quotient
 from mc_pipelines.rating.book import Book, read_book
 from mc_pipelines.rating.cross_checks import of_book
 from mc_pipelines.rating.display import money_of, number_text
-from mc_pipelines.rating.money import EXACT, ZERO
+from mc_pipelines.rating.money import EXACT, ZERO, total
 from mc_pipelines.rating.subscriptions import held
 from mc_pipelines.reference_tables import meters_of
 from mc_pipelines.runner import Work, Workshop, bind_views
@@ -133,7 +133,7 @@ def _row(
 
 
 def _sum(rows: Sequence[Row], name: str) -> Decimal:
-    return sum((Decimal(row[name]["net"]) for row in rows), ZERO)
+    return total(Decimal(row[name]["net"]) for row in rows)
 
 
 def _compared(before: Decimal, after: Decimal, currency: str) -> Row:
