@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.gates import Gate, GateResult, Status
+from mc_pipelines.rating.money import EXACT, total
 from mc_pipelines.report import text
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ def observed(gate: Gate, judged: Judged) -> Decimal:
     if gate.expectation == "expect_table_row_count_to_be_between":
         return Decimal(judged.rows)
     if "_sum_" in gate.expectation:
-        return sum(values, Decimal(0))
+        return total(values)
     if "_mean_" in gate.expectation:
         from mc_pipelines.metering import quotient
 
-        return quotient(sum(values, Decimal(0)), Decimal(len(values)))
+        return quotient(total(values), Decimal(len(values)))
     if "_min_" in gate.expectation:
         return min(values)
     return max(values) if "_max_" in gate.expectation else min(values, key=lambda value: margin(gate, value))
@@ -111,9 +112,9 @@ def margin(gate: Gate, value: Decimal) -> Decimal:
     """Signed headroom to the nearer bound, in the gate's unit; negative where it is broken."""
     rooms = []
     if gate.between.max_value is not None:
-        rooms.append(gate.between.max_value - value)
+        rooms.append(EXACT.subtract(gate.between.max_value, value))
     if gate.between.min_value is not None:
-        rooms.append(value - gate.between.min_value)
+        rooms.append(EXACT.subtract(value, gate.between.min_value))
     return min(rooms)
 
 

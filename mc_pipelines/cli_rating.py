@@ -97,11 +97,12 @@ def _part(days: str) -> "Segment":
 
 def _print(book: "Book", plan: str, charge: str, lines: "tuple[Line, ...]") -> None:
     from mc_pipelines.rating.display import number_text, table, total_of
+    from mc_pipelines.rating.money import total
 
     click.echo(f"{charge} of plan {plan}, {book.price_book} {book.version}")
     for row in table(lines):
         click.echo(row)
-    if used := sum((line.allowance_used for line in lines), Decimal(0)):
+    if used := total(line.allowance_used for line in lines):
         click.echo(f"allowance used {number_text(used)}")
     click.echo(f"net {total_of(lines)} {book.currency}")
 

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines.rating.money import EXACT
 from mc_pipelines.runner import Workshop
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ NANO_PLACES = 9
 def text(value: Any) -> Any:
     """A value as JSON has it here: exact decimals without trailing zeros, ISO dates, everything else as it is."""
     if isinstance(value, Decimal):
-        plain = format(value.normalize(), "f")
+        plain = format(EXACT.normalize(value), "f")
         return "0" if plain in {"-0", "0"} else plain
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds") + "Z"

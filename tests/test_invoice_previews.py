@@ -311,6 +311,16 @@ def test_a_draft_that_cannot_be_used_is_refused(
     assert said in output
 
 
+@pytest.mark.parametrize(("data", "said"), [(b"", "draft.yaml:1: expected keys"), (b"\xff\xfe", "draft.yaml:1: not readable YAML")])
+def test_a_draft_that_is_no_text_of_a_price_book_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes, said: str
+) -> None:
+    draft = tmp_path / "draft.yaml"
+    draft.write_bytes(data)
+    code, output = ask(bench, monkeypatch, draft)
+    assert (code, said in output) == (2, True), output
+
+
 def test_a_month_that_is_not_rated_has_nothing_to_compare_with(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MISSION_HOME", str(bench.home.root))
     done = CliRunner().invoke(main, ["preview", "2026-03", "--price-book", str(book(tmp_path / "draft.yaml"))])

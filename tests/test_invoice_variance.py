@@ -144,6 +144,18 @@ def test_usage_that_the_log_does_not_know_is_no_matter_of_money(bench: Bench) ->
     )
 
 
+@pytest.mark.parametrize("most", [10**18, 10**19, 10**22, 9 * 10**27])
+def test_no_quantity_is_too_large_for_a_ratio(bench: Bench, most: int) -> None:
+    """A difference of an eighth of the reference, and one of 1, at sizes beyond what a product of both would fit."""
+    book(bench)
+    built(bench, used("acme", "bytes", most + most // 8, most), used("beta", "calls", most - 1, most))
+    assert pairs(bench, "tenant_id", "variance_ratio") == [("acme", Decimal("0.125")), ("beta", Decimal("0.000000001"))]
+    ((_, reference, absolute, *_, ratio),) = money(bench)
+    assert reference == most * Decimal("0.501")  # 0.001 a byte and 0.50 a call
+    assert absolute == most // 8 * Decimal("0.001") + Decimal("0.5")
+    assert Decimal("0.0002495") < Decimal(str(ratio)) < Decimal("0.0002496")  # 0.000125 of 0.501
+
+
 def test_a_blocked_tenant_has_no_money(bench: Bench) -> None:
     book(bench)
     built(bench, used("acme", "calls", 100, 100), used("nippon", "calls", 100, 200))  # no book is in yen

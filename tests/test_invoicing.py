@@ -194,3 +194,19 @@ def test_a_changed_price_makes_the_month_stale_and_nothing_else_does(bench: Benc
     assert {"reference.pricing", "metering.rated", "metering.invoices", "metering.invoice_lines"} <= rebuilt
     assert "metering.usage_period" not in rebuilt
     assert lines(bench)[1][3] == Decimal("2.4")
+
+
+def test_quantities_of_more_than_28_digits_reach_the_invoice_unrounded(bench: Bench) -> None:
+    """Python's default context keeps 28 digits; a quantity has up to 38."""
+    book(bench)
+    large = "12345678901234567890.123456789"
+    built(bench, [event("seats", "2026-04-01T04:00:00", type="usage.payment", value=large), event("one", "2026-04-02T04:00:00")])
+    quantities = {row[1]: row[2] for row in lines(bench) if row[0] == "usage"}
+    assert quantities["payments"] == 0  # the first event is free
+    text = BOOK.replace(
+        'model: percentage, meter: payments, rate: "1", fee: "0.10", free_events: 1', 'model: per_unit, meter: payments, price: "1"'
+    )
+    book(bench, text=text)
+    bench.build(["2026-04-01", "2026-04-02"], ["2026-04-01"])
+    found = {row[1]: row[2:4] for row in lines(bench) if row[0] == "usage"}
+    assert found["payments"] == (Decimal(large), Decimal("12345678901234567890.12"))

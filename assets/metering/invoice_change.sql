@@ -44,8 +44,10 @@ SELECT period, tenant_id, plan, currency, CAST(before AS DECIMAL(38, 9)) AS befo
        CAST(change AS DECIMAL(38, 9)) AS change, status,
        CAST(CASE WHEN status = 'first' OR change = 0 THEN 0
                  WHEN status <> 'compared' THEN 1
-                 ELSE CAST((CAST(abs(change) * 1000000000 AS HUGEINT) * 1000000000 + CAST(abs(before) * 1000000000 AS HUGEINT) - 1)
-                           // CAST(abs(before) * 1000000000 AS HUGEINT) AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END
+                 ELSE CAST(CASE WHEN greatest(abs(change), abs(before)) < 10000000000000000000
+                      THEN (CAST(abs(change) * 1000000000 AS HUGEINT) * 1000000000 + CAST(abs(before) * 1000000000 AS HUGEINT) - 1) // CAST(abs(before) * 1000000000 AS HUGEINT)
+                      ELSE (CAST(ceil(abs(change)) AS HUGEINT) * 1000000000 + CAST(floor(greatest(abs(before), 1)) AS HUGEINT) - 1) // CAST(floor(greatest(abs(before), 1)) AS HUGEINT) END
+                      AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END
             AS DECIMAL(38, 9)) AS change_ratio
 FROM sized
 ORDER BY period, tenant_id

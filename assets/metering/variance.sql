@@ -46,11 +46,14 @@ measured AS (
       ON priced.period = paired.period AND priced.tenant_id = paired.tenant_id AND priced.meter = paired.meter
 ),
 judged AS (
-    -- Whole numbers, rounded up at the ninth decimal: a breach never rounds away, and no float is involved.
+    -- Whole numbers, rounded up at the ninth decimal: a breach never rounds away, and no float is involved. Beyond 10^19, where the product
+    -- would not fit, the difference is rounded up and the denominator down before.
     SELECT measured.*,
            CASE WHEN reference = 0 AND metered > measured.floor THEN NULL
-                ELSE CAST((CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(denominator * 1000000000 AS HUGEINT) - 1)
-                          // CAST(denominator * 1000000000 AS HUGEINT) AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END AS ratio
+                ELSE CAST(CASE WHEN greatest(absolute, denominator) < 10000000000000000000
+                      THEN (CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(denominator * 1000000000 AS HUGEINT) - 1) // CAST(denominator * 1000000000 AS HUGEINT)
+                      ELSE (CAST(ceil(absolute) AS HUGEINT) * 1000000000 + CAST(floor(greatest(denominator, 1)) AS HUGEINT) - 1) // CAST(floor(greatest(denominator, 1)) AS HUGEINT) END
+                      AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END AS ratio
     FROM measured
 )
 SELECT judged.period, judged.tenant_id, judged.meter,

@@ -29,8 +29,10 @@ SELECT period, currency, tenants,
        CAST(explained AS DECIMAL(38, 9)) AS explained_money,
        CAST(CASE WHEN absolute = 0 THEN 0
                  WHEN reference > 0
-                 THEN CAST((CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(reference * 1000000000 AS HUGEINT) - 1)
-                           // CAST(reference * 1000000000 AS HUGEINT) AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END
+                 THEN CAST(CASE WHEN greatest(absolute, reference) < 10000000000000000000
+                      THEN (CAST(absolute * 1000000000 AS HUGEINT) * 1000000000 + CAST(reference * 1000000000 AS HUGEINT) - 1) // CAST(reference * 1000000000 AS HUGEINT)
+                      ELSE (CAST(ceil(absolute) AS HUGEINT) * 1000000000 + CAST(floor(greatest(reference, 1)) AS HUGEINT) - 1) // CAST(floor(greatest(reference, 1)) AS HUGEINT) END
+                      AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(9, 9)) END
             AS DECIMAL(38, 9)) AS variance_ratio
 FROM totals
 ORDER BY period, currency

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.canonical import canonical_of_plain, decimal_text
+from mc_pipelines.evidence.canonical import canonical_of_plain
 from mc_pipelines.invoicing.pricing import Pricing
 from mc_pipelines.invoicing.usage import tenant_months
-from mc_pipelines.rating.display import invoice_json
+from mc_pipelines.rating.display import invoice_json, number_text
 from mc_pipelines.rating.invoice import rate_invoice
 from mc_pipelines.rating.lines import Event, Invoice, Usage
+from mc_pipelines.rating.money import total
 from mc_pipelines.rating.plans import Matrix, Percentage
 from mc_pipelines.rating.scale import Span, UnpricedError
 from mc_pipelines.rating.segments import Term, spans
@@ -95,7 +96,7 @@ def _usage(
 
 def _uncovered(meter: str, item: str, start: datetime, end: datetime, quantity: Decimal) -> str:
     return (
-        f"meter {meter}{' ' + item if item else ''}: no charge prices {decimal_text(quantity.normalize())} used from {start.isoformat()}Z to "
+        f"meter {meter}{' ' + item if item else ''}: no charge prices {number_text(quantity)} used from {start.isoformat()}Z to "
         f"{end.isoformat()}Z. Add a charge to the plan (its price may be 0), or a subscription for this time."
     )
 
@@ -126,4 +127,4 @@ def _given(span: Span, items: Sequence[tuple[str, Decimal]]) -> Usage:
         return [Event((place,), value) for place, value in items]
     if isinstance(charge, Matrix):
         return {tuple(json.loads(item)): quantity for item, quantity in items}
-    return sum((quantity for _, quantity in items), Decimal(0))
+    return total(quantity for _, quantity in items)

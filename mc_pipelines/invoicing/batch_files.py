@@ -16,7 +16,7 @@ from mc_pipelines.invoicing.documents import Press, csv_bytes, json_bytes
 from mc_pipelines.invoicing.preview import Preview, Previous, by_charge, change, document
 from mc_pipelines.invoicing.previews import Blocked
 from mc_pipelines.rating.display import money_of
-from mc_pipelines.rating.money import EXACT, ZERO
+from mc_pipelines.rating.money import EXACT, ZERO, total
 
 FOLDER = "invoices"
 BATCH, PREVIOUS = f"{FOLDER}/batch.json", f"{FOLDER}/previous.json"
@@ -142,7 +142,7 @@ def _row(preview: Preview, each: Mapping[str, Any]) -> Row:
 
 def tax_of(invoice: Mapping[str, Any]) -> str:
     """Tax of all rates, from an invoice's JSON."""
-    return money_of(sum((Decimal(each["amount"]) for each in invoice["taxes"]), ZERO), invoice["currency"])
+    return money_of(total(Decimal(each["amount"]) for each in invoice["taxes"]), invoice["currency"])
 
 
 def by_meter(invoice: Mapping[str, Any]) -> dict[tuple[str, str], Decimal]:

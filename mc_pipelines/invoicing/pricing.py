@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mc_pipelines.calendars import next_month
 from mc_pipelines.rating.book import Book, book_files, parse_book, read_books
+from mc_pipelines.rating.money import total
 from mc_pipelines.rating.segments import Term, midnights, terms
 from mc_pipelines.rating.subscriptions import (
     Credit,
@@ -89,7 +90,7 @@ class Pricing:
 
     def credit(self, tenant: Tenant) -> Decimal:
         """Money that the tenant prepaid, in its currency."""
-        return sum((each.amount for each in self.credits.get(tenant.tenant_id, ())), Decimal(0))
+        return total(each.amount for each in self.credits.get(tenant.tenant_id, ()))
 
 
 def tenants_of(con: "duckdb.DuckDBPyConnection") -> list[Tenant]:

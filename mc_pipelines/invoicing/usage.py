@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.code import package_digest
 from mc_pipelines.invoicing.pricing import Pricing, tenants_of
 from mc_pipelines.metering import period_rows
+from mc_pipelines.rating.money import EXACT, total
 from mc_pipelines.rating.plans import Matrix, Metered, Percentage
 from mc_pipelines.rating.scale import Span, UnpricedError
 from mc_pipelines.rating.segments import Term, spans
@@ -261,11 +262,11 @@ def _items(charge: Metered, counted: Sequence[Counted], values: Sequence[tuple[s
         return
     own = [each for each in counted if takes(charge, charge.meter, each.values)]
     if not isinstance(charge, Matrix):
-        yield "", sum(each.events for each in own), sum((each.quantity for each in own), Decimal(0))
+        yield "", sum(each.events for each in own), total(each.quantity for each in own)
         return
     cells: dict[str, tuple[int, Decimal]] = {}
     for each in own:
         key = json.dumps([each.values.get(name) or "" for name in charge.dimensions], ensure_ascii=False)
         events, quantity = cells.get(key, (0, Decimal(0)))
-        cells[key] = events + each.events, quantity + each.quantity
+        cells[key] = events + each.events, EXACT.add(quantity, each.quantity)
     yield from ((item, events, quantity) for item, (events, quantity) in sorted(cells.items()))

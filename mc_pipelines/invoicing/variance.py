@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.code import package_digest
 from mc_pipelines.invoicing.pricing import Pricing
 from mc_pipelines.invoicing.usage import tenant_months
+from mc_pipelines.rating.display import total_of
 from mc_pipelines.rating.invoice import rate_spans
 from mc_pipelines.rating.lines import Event, Usage
 from mc_pipelines.rating.money import EXACT, ZERO, divided, unit_of
@@ -68,7 +69,7 @@ class Pair:
 
     @property
     def absolute(self) -> Decimal:
-        return abs(EXACT.subtract(self.metered, self.reference))
+        return EXACT.subtract(self.metered, self.reference).copy_abs()
 
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
@@ -133,7 +134,7 @@ class Charges:
 
 
 def _amount(span: Span, quantity: Decimal) -> Decimal:
-    return sum((line.net for line in rate_spans([span], [_usage(span, quantity)])), ZERO)
+    return total_of(rate_spans([span], [_usage(span, quantity)]))
 
 
 def _usage(span: Span, quantity: Decimal) -> Usage:
@@ -155,18 +156,18 @@ def priced(charges: Charges, meter: str, pair: Pair, paid: Decimal) -> tuple[Dec
     By the effective price: paid / metered. Where that is nothing, because nothing was metered or the allowance covered it, by what the
     reference would cost. A difference beyond the meter's floor is worth at least what the charge would change by if the reference were billed.
     """
-    amount, quantity = abs(paid), pair.metered
+    amount, quantity = paid.copy_abs(), pair.metered
     if not amount or quantity <= 0:
         amount, quantity = charges.amount(meter, pair.reference), pair.reference
     if quantity <= 0:
         amount, quantity = charges.amount(meter, pair.metered), pair.metered
     if quantity <= 0:
         return ZERO, ZERO
-    reference = _times(amount, abs(pair.reference), quantity, "floor")
+    reference = _times(amount, pair.reference.copy_abs(), quantity, "floor")
     difference = _times(amount, pair.absolute, quantity, "ceil")
     if pair.absolute > pair.floor:
         billed = EXACT.subtract(charges.amount(meter, pair.reference), charges.amount(meter, pair.metered))
-        difference = max(difference, abs(billed))
+        difference = max(difference, billed.copy_abs())
     return reference, difference
 
 

@@ -21,10 +21,10 @@ from mc_pipelines.invoicing.batch_files import by_meter, tax_of
 from mc_pipelines.invoicing.pricing import Pricing, tenants_of
 from mc_pipelines.invoicing.usage import usage_under
 from mc_pipelines.metering import quotient
-from mc_pipelines.rating.book import Book, parse_book
+from mc_pipelines.rating.book import Book, read_book
 from mc_pipelines.rating.cross_checks import of_book
 from mc_pipelines.rating.display import money_of, number_text
-from mc_pipelines.rating.money import EXACT, ZERO
+from mc_pipelines.rating.money import EXACT, ZERO, total
 from mc_pipelines.rating.subscriptions import held
 from mc_pipelines.reference_tables import meters_of
 from mc_pipelines.runner import Work, Workshop, bind_views
@@ -45,13 +45,12 @@ def what_if(home: Home, month: str, draft: Path) -> Row:
 
     MissionError for a draft that is no price book or that nobody holds, and for a month whose tables are not built.
     """
-    text = draft.read_text(encoding="utf-8")
     shop, period, con = Workshop.open(home), month_key(month), connect()
     pins = pinned(shop)
     if period not in shop.lake.windows("metering.rated"):
         raise MissionError(f"{month} is not rated yet, so there is nothing to compare with. Build it first: mission close {month}")
     report.month_views(shop, con, period, sorted(pins), pins)
-    book = _checked(con, draft, text)
+    book = _checked(con, draft)
     standing = Pricing.of(con)
     drafted = standing.under(draft, book.model_copy(update={"effective": ALWAYS}))
     holders = _holders(con, drafted, book, draft)
@@ -64,7 +63,7 @@ def what_if(home: Home, month: str, draft: Path) -> Row:
     return {
         "what_if": True,
         "period": month,
-        "draft": {"file": draft.name, "sha256": sha256(text.encode()), "price_book": book.price_book, "version": book.version},
+        "draft": {"file": draft.name, "sha256": sha256(draft.read_bytes()), "price_book": book.price_book, "version": book.version},
         "instead_of": [each.version for each in replaced],
         "currency": book.currency,
         "total": {"tenants": len(both), **_compared(_sum(both, "before"), _sum(both, "after"), book.currency)},
@@ -73,9 +72,9 @@ def what_if(home: Home, month: str, draft: Path) -> Row:
     }
 
 
-def _checked(con: "duckdb.DuckDBPyConnection", draft: Path, text: str) -> Book:
+def _checked(con: "duckdb.DuckDBPyConnection", draft: Path) -> Book:
     """The draft, which names only meters and dimensions that there are."""
-    book = parse_book(draft, text)
+    book = read_book(draft)
     if odd := list(of_book(draft, book, {meter.meter: meter for meter in meters_of(con)})):
         raise MissionError("\n".join(odd))
     return book
@@ -134,7 +133,7 @@ def _row(
 
 
 def _sum(rows: Sequence[Row], name: str) -> Decimal:
-    return sum((Decimal(row[name]["net"]) for row in rows), ZERO)
+    return total(Decimal(row[name]["net"]) for row in rows)
 
 
 def _compared(before: Decimal, after: Decimal, currency: str) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mc_pipelines.evidence.canonical import decimal_text, instant
 from mc_pipelines.rating.lines import Invoice, Line
-from mc_pipelines.rating.money import EXACT, unit_of
+from mc_pipelines.rating.money import EXACT, total, unit_of
 
 COLUMNS = ("kind", "tier", "quantity", "unit price", "amount", "discount", "net", "tax")
 NUMBERS = frozenset(COLUMNS) - {"kind", "tier", "tax"}
@@ -117,7 +117,4 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
 
 def total_of(lines: Sequence[Line]) -> Decimal:
     """The sum of the lines' nets, exact."""
-    total = Decimal(0)
-    for line in lines:
-        total = EXACT.add(total, line.net)
-    return total
+    return total(line.net for line in lines)
