@@ -82,11 +82,7 @@ def status_document(close: "Close") -> dict[str, Any]:
             "everybody": list(newest.holds.everybody),
         },
         "counts": {name: sum(row["state"] == name for row in rows) for name in STATES},
-        "approvals": [
-            {"person": each.person, "tenants": len(each.tenants), "entry": each.entry.number}
-            for each in close.approvals
-            if each.digest == newest.digest
-        ],
+        "approvals": [{"person": each.person, "tenants": len(each.tenants), "entry": each.entry.number} for each in close.standing],
         "locks": [
             {"edition": lock.edition, "tenants": len(lock.tenants), "requested_by": lock.entry.body["requested_by"]}
             | {"at": instant(lock.entry.signed_at), "entry": number}

@@ -150,6 +150,20 @@ def test_a_new_edition_voids_the_approvals_of_the_one_before(journal: Journal) -
         approved(journal, "finn", request=old)
 
 
+def test_an_approval_does_not_come_back_when_an_edition_comes_out_as_one_before(journal: Journal) -> None:
+    attempted(journal, "a1")
+    approved(journal, "dana")
+    approved(journal, "erin")
+    attempted(journal, "b2")
+    attempted(journal, "a1")
+    assert set(states(journal).values()) == {"reconciled"}
+    with pytest.raises(MissionError, match="Nobody has approved it yet"):
+        lock(journal, APRIL, None, "ops")
+    approved(journal, "dana")
+    approved(journal, "erin")
+    assert set(states(journal).values()) == {"approved"}
+
+
 def test_what_is_left_out_needs_a_reason_and_is_not_approved(journal: Journal) -> None:
     attempted(journal)
     with pytest.raises(MissionError, match="acme: left out without a reason"):

@@ -73,8 +73,8 @@ def _approved_already(close: Close, found: SignOff, tenants: frozenset[str]) -> 
             f"{person.person} approved edition {found.statement['edition']} of {close.period}; the newest is {newest.number} "
             f"(digest {newest.digest[:12]}, by {newest.requested_by}). Look at that one, and approve it."
         )
-    for each in close.approvals:
-        if each.person == person.person and each.digest == newest.digest and tenants <= each.tenants:
+    for each in close.standing:
+        if each.person == person.person and tenants <= each.tenants:
             return each.entry
     if newest.requested_by in (person.person, *person.logins):
         raise MissionError(f"{person.person} prepared edition {newest.number} of {close.period} and cannot approve it. Let somebody else.")
@@ -139,5 +139,5 @@ def _locked_already(close: Close, asked: Sequence[str]) -> "Entry | None":
 
 
 def _approvals(close: Close) -> str:
-    people = sorted({each.person for each in close.approvals if each.digest == close.newest.digest})
+    people = sorted({each.person for each in close.standing})
     return f"Approved so far by {', '.join(people)}." if people else "Nobody has approved it yet: mission approve MONTH --all-green"

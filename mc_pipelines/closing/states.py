@@ -78,11 +78,17 @@ class Close:
         """Tenants of the newest edition that nobody has locked."""
         return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks)
 
+    @property
+    def standing(self) -> tuple[Approval, ...]:
+        """The approvals of the newest edition. Those given before it are void, even where its digest is one that was approved once."""
+        newest = self.newest
+        return tuple(each for each in self.approvals if each.digest == newest.digest and each.entry.number > newest.entry)
+
     def approvers(self, tenant: str) -> tuple[Approval, ...]:
-        """Who approved a tenant in the newest edition, each person once; an approval of an earlier edition is void."""
+        """Who approved a tenant in the newest edition, each person once."""
         found: dict[str, Approval] = {}
-        for each in self.approvals:
-            if each.digest == self.newest.digest and tenant in each.tenants:
+        for each in self.standing:
+            if tenant in each.tenants:
                 found.setdefault(each.person, each)
         return tuple(found.values())
 
