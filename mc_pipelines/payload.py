@@ -39,7 +39,12 @@ def payload(
     limit, money_limit = variance_limits(results)
     usage = Usage.of(rows_file(USAGE), columns[USAGE], files[rows_file(USAGE)])
     previews, blocked = month_previews(con, usage, limit)
-    movers = report.movers(con)
+    about = {
+        "period": period[:7],
+        "as_of": as_of,
+        "movers": report.movers(con),
+        "not_passed": [result.gate for result in results if result.status != "passed" and result.severity == "critical"],
+    }
     return (
         files
         | leaf_files(files)
@@ -47,7 +52,7 @@ def payload(
             GATES: canonical([result.to_json() for result in results]),
             METERING: canonical(report.metering_report(con, period, as_of, limit, money_limit)),
         }
-        | preview_files(previews, blocked, {"period": period[:7], "as_of": as_of, "movers": movers}, before)
+        | preview_files(previews, blocked, about, before)
     )
 
 

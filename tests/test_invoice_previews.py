@@ -164,6 +164,8 @@ def test_the_batch_says_totals_and_who_is_blocked(bench: Bench) -> None:
     ]
     assert not (done.bundle / "data/invoices/nippon").exists()
     assert done.verdict == "failed"
+    assert set(batch["not_passed"]) == {each.gate for each in done.results if each.status != "passed" and each.severity == "critical"}
+    assert "invoice_preview_complete" in batch["not_passed"]
     assert {result.gate for result in done.results if result.status == "failed"} >= {"invoice_preview_complete"}
 
 

@@ -168,6 +168,47 @@ def test_usage_before_a_subscription_begins_is_covered_by_nothing(bench: Bench) 
     ]
 
 
+def test_usage_of_a_month_without_any_plan_blocks_its_tenant(bench: Bench) -> None:
+    book(bench)
+    bench.declare("subscriptions", "subscriptions:\n  - {tenant_id: acme, plan: basic, price_book: usd, from: 2026-06-01}\n")
+    built(bench, usage())
+    ((status, problems),) = bench.rows("SELECT status, problems FROM metering.invoices WHERE tenant_id = 'acme'", "metering.invoices")
+    assert status == "blocked"
+    assert sorted(problem.split(" from ")[0] for problem in problems.splitlines()) == [
+        'meter api_requests {"status":"200"}: no charge prices 3 used',
+        'meter api_requests {"status":"404"}: no charge prices 1 used',
+        "meter paths: no charge prices 2 used",
+        "meter payments: no charge prices 290 used",
+        "meter seats: no charge prices 3 used",
+    ]
+    assert gates(bench)["invoice_every_billable_usage_priced"] == ("failed", "5")
+
+
+def test_a_level_that_is_carried_into_a_time_without_a_plan_is_not_free(bench: Bench) -> None:
+    book(bench)
+    bench.declare(
+        "subscriptions", "subscriptions:\n  - {tenant_id: acme, plan: basic, price_book: usd, from: 2026-01-01, until: 2026-04-11}\n"
+    )
+    built(bench, [row for row in usage() if row["id"] == "seats"])
+    (problems,) = bench.rows("SELECT problems FROM metering.invoices WHERE tenant_id = 'acme'", "metering.invoices")[0]
+    # 3 seats over 20 of 30 days
+    assert problems.split(" from ")[0] == "meter seats: no charge prices 2 used"
+
+
+def test_the_first_event_is_the_free_one_whatever_its_dimension(bench: Bench) -> None:
+    bench.declare("meters", METERS.replace("unit: dollar, floor: 1}", "unit: dollar, floor: 1, dimensions: [status]}"))
+    book(bench)
+    paid = {"type": "usage.payment", "tenant": "acme"}
+    built(
+        bench,
+        [
+            event("first", "2026-04-05T00:00:00", value=40, status="z", **paid),
+            event("second", "2026-04-06T00:00:00", value=250, status="a", **paid),
+        ],
+    )
+    assert ("usage", "payments", Decimal(250), Decimal("2.5"), Decimal("0.25")) in lines(bench)  # 40 is free, 1 % of 250
+
+
 def test_all_gates_pass_where_all_is_priced(bench: Bench) -> None:
     book(bench)
     built(bench, usage())

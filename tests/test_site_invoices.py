@@ -42,6 +42,7 @@ def batch() -> dict[str, Any]:
         "digest": "cd" * 32,
         "previous": {"edition": 3, "digest": "ef" * 32},
         "gone": ["tenant-99"],
+        "not_passed": ["metering_variance_money"],
         "totals": [
             {"currency": each, "invoices": 12, **dict.fromkeys(("net", "tax", "total", "credits_used", "payable"), "123456789012.34")}
             for each in CURRENCIES
@@ -107,6 +108,7 @@ def test_every_figure_equals_the_json_and_no_sum_is_missing(site: Path) -> None:
     shown = ("net", "tax", "total", "credits_used", "payable")
     expected = {f"totals.{place}.{name}" for place in range(3) for name in shown} | {f"plans.{place}.net" for place in range(6)}
     expected |= {f"meters.{place}.net" for place in range(6)} | {f"invoices.{place}.payable" for place in range(38)}
+    expected |= {f"invoices.{place}.{name}" for place in range(38) for name in ("net", "tax", "credits_used")}
     assert expected <= figures.keys()
 
 
@@ -131,6 +133,13 @@ def test_changed_previews_come_first_and_blocked_tenants_are_told_with_reasons(s
     assert order[:3] == ["4", "8", "12"]  # every fourth differs; the difference of tenant 0 is 0
 
 
+def test_a_gate_that_did_not_pass_is_told_where_nobody_is_blocked(tmp_path: Path) -> None:
+    build(tmp_path, board(), report(), batch() | {"blocked": []}, previews())
+    page = Page(tmp_path / "invoices/2026-04.html")
+    assert "38 previews, nobody blocked Not ready to bill: metering_variance_money did not pass" in " ".join(page.text.split())
+    assert 'class="verdict failed"' in page.source
+
+
 def test_previews_that_are_gone_are_taken_away(tmp_path: Path) -> None:
     build(tmp_path, board(), report(), batch(), previews())
     fewer = {name: data for name, data in previews().items() if not name.startswith("tenant-05/")}
@@ -143,8 +152,9 @@ def test_previews_that_are_gone_are_taken_away(tmp_path: Path) -> None:
 
 
 def test_a_month_without_a_blocked_tenant_mover_or_earlier_batch_says_so(tmp_path: Path) -> None:
-    build(tmp_path, board(), report(), batch() | {"blocked": [], "movers": [], "previous": None, "gone": []}, previews())
+    build(tmp_path, board(), report(), batch() | {"blocked": [], "movers": [], "previous": None, "gone": [], "not_passed": []}, previews())
     text = Page(tmp_path / "invoices/2026-04.html").text
+    assert "Not ready" not in text
     for told in ("38 previews, nobody blocked", "No tenant is blocked.", "there is no month before", "no earlier batch"):
         assert told in text
 

@@ -59,7 +59,8 @@ def preview_files(
     about: Mapping[str, Any],
     previous: Callable[[str], Mapping[str, Any] | None],
 ) -> dict[str, bytes]:
-    """All files by path; none for a month without a price book. `about` is said of the batch too: its period, and what moved since the last.
+    """All files by path; none for a month without a price book. `about` is said of the batch too: its period, what moved since
+    the month before, and the gates that did not pass.
 
     `previous` gives, for the digest of this batch, the one before it.
     """

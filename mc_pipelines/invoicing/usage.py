@@ -16,7 +16,7 @@ from mc_pipelines.metering import period_rows
 from mc_pipelines.rating.money import EXACT, total
 from mc_pipelines.rating.plans import Matrix, Metered, Percentage
 from mc_pipelines.rating.scale import Span, UnpricedError
-from mc_pipelines.rating.segments import Term, spans
+from mc_pipelines.rating.segments import spans
 from mc_pipelines.reference_tables import relation_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ ORDER BY period, tenant_id, meter, dimension, start_utc
 )
 VALUES = PARTS + (
     "SELECT period, tenant_id, meter, start_utc, end_utc, dimension, CAST(occurred_at AS VARCHAR) || ' ' || id AS place, quantity FROM counted "
-    "WHERE inside ORDER BY ALL"
+    "WHERE inside ORDER BY period, tenant_id, meter, start_utc, end_utc, place, dimension, quantity"
 )
 Part = tuple[date, str, str, datetime, datetime]
 """Period, tenant, meter and instants [start, end)."""
@@ -171,11 +171,10 @@ def _asked(
     pricing: Pricing, tenant: "Tenant", period: date, whole: tuple[datetime, datetime], used: Sequence[tuple[str, Counted]]
 ) -> Asked:
     try:
-        held: Sequence[Term] = pricing.terms(tenant, period)
-    except UnpricedError:  # said where it is rated; its usage is covered by nothing until then
-        held = ()
-    by_charge = spans(held) if held else {}
-    gaps = [gap for meter, each in used for gap in _gaps(meter, each, by_charge, whole)] if held else []
+        by_charge = spans(pricing.terms(tenant, period))
+    except UnpricedError:  # said once where it is rated, not again for each of its meters
+        return Asked(period, tenant.tenant_id, {}, (), whole)
+    gaps = [gap for meter, each in used for gap in _gaps(meter, each, by_charge, whole)]
     return Asked(period, tenant.tenant_id, by_charge, gaps, whole)
 
 
@@ -249,7 +248,7 @@ def _rows(
                     yield asked.period, asked.tenant, charge, number, span.charge.meter, item, *_bounds(span), events, quantity
     for meter, dimension, start, end in asked.gaps:
         for each in counted.get((asked.period, asked.tenant, meter, start, end), ()):
-            if each.dimension == dimension and each.events:
+            if each.dimension == dimension and (each.events or each.quantity):  # a level that was carried in has no event
                 yield asked.period, asked.tenant, "", 0, meter, dimension, start, end, each.events, each.quantity
 
 
