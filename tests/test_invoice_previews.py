@@ -130,6 +130,7 @@ def test_every_tenant_has_json_csv_and_pdf_of_one_digest_in_the_bundle(first: At
             "reference": "200",
             "difference": "0",
             "percent": "0",
+            "limit_percent": "0.25",
             "status": "within_floor",
         }
     ]
