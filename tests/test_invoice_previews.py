@@ -130,6 +130,7 @@ def test_every_tenant_has_json_csv_and_pdf_of_one_digest_in_the_bundle(first: At
             "reference": "200",
             "difference": "0",
             "percent": "0",
+            "limit_percent": "0.25",
             "status": "within_floor",
         }
     ]
@@ -276,6 +277,20 @@ def test_a_draft_is_compared_and_nothing_is_published(bench: Bench, monkeypatch:
     assert json.loads(page.with_suffix(".json").read_bytes()) == found
     after = {path: path.stat().st_mtime_ns for path in bench.home.root.rglob("*") if path.is_file()}
     assert {path for path in after if after[path] != before.get(path) and tmp_path / "out" not in path.parents and path != draft} == set()
+
+
+def test_the_plan_beside_a_draft_is_the_one_held_last(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = BOOK.format(name="usd", version="1", currency="USD", fee="10", price="0.50", meter="calls")
+    text += text.partition("plans:\n")[2].replace("  basic:", "  large:")
+    (bench.home.reference / "price_books/usd.yaml").write_text(text, encoding="utf-8")
+    subscribed = "  - {{tenant_id: acme, plan: {}, price_book: usd, from: {}}}\n"
+    bench.declare("subscriptions", "subscriptions:\n" + subscribed.format("basic", "2026-01-01") + subscribed.format("large", "2026-04-05"))
+    closed(bench)
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(text, encoding="utf-8")
+    code, output = ask(bench, monkeypatch, draft, "--json")
+    assert code == 0
+    assert {row["tenant_id"]: row["plan"] for row in json.loads(output)["tenants"]} == {"acme": "large", "Beta GmbH/2": "basic"}
 
 
 def test_a_draft_that_is_effective_later_stands_in_for_the_whole_month(

@@ -106,8 +106,11 @@ def full() -> Preview:
         invoice(*lines),
         evidence=(Evidence("tables/metering.charge_usage.jsonl", "ab" * 32), None, None, None),
         variance=(
-            *(Compared(f"meter_{name}", "request", Decimal(1000), Decimal(1001), Decimal("-0.000999001"), name) for name in states),
-            Compared("meter_new", "request", Decimal(5), Decimal(0), None, "unreferenced"),
+            *(
+                Compared(f"meter_{name}", "request", Decimal(1000), Decimal(1001), Decimal("-0.000999001"), Decimal("0.0025"), name)
+                for name in states
+            ),
+            Compared("meter_new", "request", Decimal(5), Decimal(0), None, Decimal("0.0025"), "unreferenced"),
         ),
         previous=Previous(2, "cd" * 32, Decimal("30.00"), {"api": Decimal("20.00"), "gone": Decimal("5.00")}),
         corrections=(Correction("2026-02", "acme-2026-02", 7, "ef" * 32, Decimal("-12.50")),),

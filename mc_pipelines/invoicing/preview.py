@@ -20,13 +20,17 @@ Status = Literal["within", "within_floor", "explained", "breach", "unreferenced"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A meter beside the independent reference. `ratio` is signed, as a part of 1; None where there is nothing to divide by."""
+    """A meter beside the independent reference. `ratio` is signed, as a part of 1; None where there is nothing to divide by.
+
+    `limit` is the gate's: the size of the ratio beyond which it is a breach.
+    """
 
     meter: str
     unit: str
     metered: Decimal
     reference: Decimal
     ratio: Decimal | None
+    limit: Decimal
     status: Status
 
 
@@ -157,6 +161,7 @@ def _compared(each: Compared) -> dict[str, Any]:
         "reference": number_text(each.reference),
         "difference": number_text(EXACT.subtract(each.metered, each.reference)),
         "percent": None if each.ratio is None else number_text(each.ratio.scaleb(2, EXACT)),
+        "limit_percent": number_text(each.limit.scaleb(2, EXACT)),
         "status": each.status,
     }
 

@@ -103,5 +103,5 @@ def _compared(con: "duckdb.DuckDBPyConnection", limit: Decimal) -> dict[str, lis
     for tenant, meter, unit, metered, reference, delta, ratio, status in con.sql(VARIANCE).fetchall():
         signed = None if ratio is None else ratio.copy_sign(delta)
         judged: Status = status if status != "judged" else "breach" if ratio > limit else "within"
-        found.setdefault(tenant, []).append(Compared(meter, unit, metered, reference, signed, judged))
+        found.setdefault(tenant, []).append(Compared(meter, unit, metered, reference, signed, limit, judged))
     return found

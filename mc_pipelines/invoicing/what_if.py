@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 Row = dict[str, Any]
-Rated = Mapping[str, tuple[str, Mapping[str, Any] | None]]
-"""By tenant: problems, one a line, and the invoice where there is one."""
+Found = tuple[str, str, Mapping[str, Any] | None]
+"""The plan held last, problems one a line, and the invoice where there is one."""
+Rated = Mapping[str, Found]
+"""By tenant."""
 
 
 def what_if(home: Home, month: str, draft: Path) -> Row:
@@ -100,8 +102,8 @@ def _holders(con: "duckdb.DuckDBPyConnection", pricing: Pricing, book: Book, dra
 
 
 def _invoices(con: "duckdb.DuckDBPyConnection") -> Rated:
-    rows = con.sql("SELECT tenant_id, problems, invoice FROM metering.rated").fetchall()
-    return {tenant: (problems, json.loads(text) if text else None) for tenant, problems, text in rows}
+    rows = con.sql("SELECT tenant_id, plan, problems, invoice FROM metering.rated").fetchall()
+    return {tenant: (plan, problems, json.loads(text) if text else None) for tenant, plan, problems, text in rows}
 
 
 def _rate(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, pricing: Pricing) -> None:
@@ -115,17 +117,13 @@ def _rate(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, pricing
         con.from_arrow(rows).create(f'"{schema}"."{name}"')
 
 
-def _row(
-    tenant: "Tenant",
-    before: tuple[str, Mapping[str, Any] | None] | None,
-    after: tuple[str, Mapping[str, Any] | None] | None,
-    currency: str,
-) -> Row:
-    found: Row = {"tenant_id": tenant.tenant_id, "name": tenant.name, "plan": tenant.plan}
+def _row(tenant: "Tenant", before: Found | None, after: Found | None, currency: str) -> Row:
+    either = before or after
+    found: Row = {"tenant_id": tenant.tenant_id, "name": tenant.name, "plan": either[0] if either else tenant.plan}
     for name, rated in (("before", before), ("after", after)):
-        invoice = rated[1] if rated else None
+        _, problems, invoice = rated or ("", "", None)
         found[name] = None if invoice is None else {"net": invoice["net"], "tax": tax_of(invoice), "total": invoice["total"]}
-        found[f"problems_{name}"] = rated[0].split("\n") if rated and rated[0] else []
+        found[f"problems_{name}"] = problems.split("\n") if problems else []
     if found["before"] is None or found["after"] is None:
         return found | {"difference": None, "ratio": None}
     compared = _compared(Decimal(found["before"]["net"]), Decimal(found["after"]["net"]), currency)
@@ -148,7 +146,7 @@ def _meters(tenants: Sequence[str], before: Rated, after: Rated, currency: str) 
     sums: dict[tuple[str, str], list[Decimal]] = {}
     for place, rated in enumerate((before, after)):
         for tenant in tenants:
-            invoice = rated[tenant][1]
+            _, _, invoice = rated[tenant]
             assert invoice is not None
             for key, net in by_meter(invoice).items():
                 own = sums.setdefault(key, [ZERO, ZERO])

@@ -34,7 +34,7 @@ class Subscription(Priced):
 
 
 class Credit(Priced):
-    """Money that a tenant paid before. It lowers what is payable of invoices in its currency."""
+    """Money that a tenant paid before. It lowers what is payable of every invoice in its currency: what earlier ones used is not known here."""
 
     tenant_id: Text
     amount: Price
