@@ -167,7 +167,7 @@ def movers(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
     """The invoices that differ most from the month before, by ratio; those of the first month have nothing to differ from."""
     return records(
         con,
-        "SELECT tenant_id, tenants.name, change.plan, change.currency, before, now, change, change_ratio AS ratio, status "
+        "SELECT tenant_id, tenants.name, change.plan, change.currency, before, before_currency, now, change, change_ratio AS ratio, status "
         "FROM metering.invoice_change AS change JOIN reference.tenants AS tenants USING (tenant_id) WHERE change_ratio > 0 "
         f"ORDER BY change_ratio DESC, abs(change) DESC NULLS FIRST, tenant_id LIMIT {MOST_MOVERS}",
     )

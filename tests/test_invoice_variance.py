@@ -210,6 +210,21 @@ def test_an_invoice_is_compared_with_that_of_the_month_before(bench: Bench) -> N
     assert first == [("first", None, Decimal(0))]
 
 
+def test_a_net_in_another_currency_is_not_subtracted(bench: Bench) -> None:
+    book(bench)
+    book(bench, "JPY", "30")
+    built(bench, used("acme", "calls", 100, 100))
+    bench.declare("tenants", TENANTS.replace("USD", "JPY", 1))
+    built(bench, used("acme", "calls", 2, 2, "2026-05-10"), months=("2026-05-01",))
+    found = bench.rows(
+        "SELECT before, before_currency, now, currency, change, status, change_ratio FROM metering.invoice_change "
+        "WHERE period = DATE '2026-05-01' AND tenant_id = 'acme'",
+        "metering.invoice_change",
+    )
+    # 100 x 0.50 USD, then 2 x 30 JPY
+    assert [tuple(row) for row in found] == [(Decimal(50), "USD", Decimal(60), "JPY", None, "currency_changed", Decimal(1))]
+
+
 def test_the_month_before_is_read_as_it_is_pinned_when_a_month_is_computed_again(bench: Bench) -> None:
     book(bench)
     months = ("2026-04-01", "2026-05-01")

@@ -195,6 +195,31 @@ def test_a_level_that_is_carried_into_a_time_without_a_plan_is_not_free(bench: B
     assert problems.split(" from ")[0] == "meter seats: no charge prices 2 used"
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        (
+            "subscriptions",
+            "subscriptions:\n  - {tenant_id: acme, plan: basic, price_book: jpy, from: 2026-01-01}\n",
+            "plan basic is priced in JPY, the tenant is billed in USD. Name a price book of that currency.",
+        ),
+        (
+            "credits",
+            'credits:\n  - {tenant_id: acme, amount: "500", currency: JPY}\n',
+            "credits.yaml: a credit in JPY for a tenant billed in USD. Give it in USD.",
+        ),
+    ],
+)
+def test_prices_and_credits_in_another_currency_than_the_tenants_block_it(bench: Bench, file: str, text: str, said: str) -> None:
+    book(bench)
+    yen = BOOK.replace("price_book: usd", "price_book: jpy").replace("currency: USD", "currency: JPY")
+    (bench.home.reference / "price_books/jpy.yaml").write_text(yen.format(version="1", effective=ALWAYS, price="1"), encoding="utf-8")
+    bench.declare(file, text)
+    built(bench, usage())
+    rows = bench.rows("SELECT tenant_id, status, problems FROM metering.invoices ORDER BY tenant_id", "metering.invoices")
+    assert rows == [("acme", "blocked", said), ("idle", "rated", "")]
+
+
 def test_the_first_event_is_the_free_one_whatever_its_dimension(bench: Bench) -> None:
     bench.declare("meters", METERS.replace("unit: dollar, floor: 1}", "unit: dollar, floor: 1, dimensions: [status]}"))
     book(bench)

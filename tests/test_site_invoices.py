@@ -59,7 +59,13 @@ def batch() -> dict[str, Any]:
         ],
         "movers": [
             {"tenant_id": f"tenant-{index:02d}", "name": NAMES[index], "plan": "growth", "currency": "EUR", "status": status}
-            | {"before": "10", "now": "40", "change": None if status == "currency_changed" else "30", "ratio": "3"}
+            | {
+                "before": "10",
+                "before_currency": "JPY" if status == "currency_changed" else None,
+                "now": "40",
+                "change": None if status == "currency_changed" else "30",
+                "ratio": "3",
+            }
             for index, status in enumerate(("compared", "gone", "from_zero", "currency_changed", "compared"))
         ],
         "invoices": invoices,
@@ -129,6 +135,7 @@ def test_changed_previews_come_first_and_blocked_tenants_are_told_with_reasons(s
     assert "2 tenants blocked, 38 previews made" in page.text
     for told in ("meter x: no charge", "another", *ODD_NAMES, "another currency", "no longer there: tenant-", "9 totals differ"):
         assert told in page.text
+    assert "10JPY40EUR" in "".join(page.text.split())
     order = [path.split(".")[1] for path in page.figures if path.startswith("invoices.") and path.endswith("lines")]
     assert order[:3] == ["4", "8", "12"]  # every fourth differs; the difference of tenant 0 is 0
 

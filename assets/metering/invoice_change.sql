@@ -9,6 +9,7 @@
 --   plan: Plan held last in the month, or in the month before where there is no invoice any more.
 --   currency: Currency of the amounts, ISO 4217.
 --   before: Net of the invoice of the month before; NULL where there was none.
+--   before_currency: Currency of before where it is another one; NULL elsewhere.
 --   now: Net of this month's invoice; NULL where there is none any more.
 --   change: Now less before, either counted as 0 where there is none; NULL where the currency changed.
 --   status: first, gone, currency_changed, from_zero or compared.
@@ -27,7 +28,7 @@ blocked AS (
 paired AS (
     SELECT coalesce(standing.period, earlier.period) AS period, coalesce(standing.tenant_id, earlier.tenant_id) AS tenant_id,
            coalesce(standing.plan, earlier.plan) AS plan, coalesce(standing.currency, earlier.currency) AS currency,
-           earlier.net AS before, standing.net AS now,
+           earlier.net AS before, CASE WHEN earlier.currency <> standing.currency THEN earlier.currency END AS before_currency, standing.net AS now,
            CASE WHEN earlier.net IS NULL THEN 'first'
                 WHEN standing.net IS NULL THEN 'gone'
                 WHEN earlier.currency <> standing.currency THEN 'currency_changed'
@@ -40,7 +41,7 @@ sized AS (
     SELECT paired.*, CASE WHEN status <> 'currency_changed' THEN coalesce(now, 0) - coalesce(before, 0) END AS change FROM paired
     WHERE NOT EXISTS (SELECT 1 FROM blocked WHERE blocked.period = paired.period AND blocked.tenant_id = paired.tenant_id)
 )
-SELECT period, tenant_id, plan, currency, CAST(before AS DECIMAL(38, 9)) AS before, CAST(now AS DECIMAL(38, 9)) AS now,
+SELECT period, tenant_id, plan, currency, CAST(before AS DECIMAL(38, 9)) AS before, before_currency, CAST(now AS DECIMAL(38, 9)) AS now,
        CAST(change AS DECIMAL(38, 9)) AS change, status,
        CAST(CASE WHEN status = 'first' OR change = 0 THEN 0
                  WHEN status <> 'compared' THEN 1

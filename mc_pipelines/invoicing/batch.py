@@ -108,7 +108,12 @@ def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted)
         held: Sequence[Term] = pricing.terms(tenant, period)
         if not held:
             return plan, None
-        plan = held[-1].plan
+        plan, billed = held[-1].plan, held[-1].book.currency
+        if billed != tenant.currency:
+            return (
+                plan,
+                f"plan {plan} is priced in {billed}, the tenant is billed in {tenant.currency}. Name a price book of that currency.",
+            )
         usage = {
             charge: [_given(span, counted.get((charge, number), ())) for number, span in enumerate(own)]
             for charge, own in spans(held).items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mc_pipelines.calendars import next_month
+from mc_pipelines.errors import MissionError
 from mc_pipelines.rating.book import Book, book_files, parse_book, read_books
 from mc_pipelines.rating.money import total
 from mc_pipelines.rating.segments import Term, midnights, terms
@@ -89,8 +90,13 @@ class Pricing:
         return terms(days, held(tenant, self.subscriptions.get(tenant.tenant_id, ()), self.books), self.books)
 
     def credit(self, tenant: Tenant) -> Decimal:
-        """Money that the tenant prepaid, in its currency."""
-        return total(each.amount for each in self.credits.get(tenant.tenant_id, ()))
+        """Money that the tenant prepaid, in its currency. MissionError where some of it is in another."""
+        own = self.credits.get(tenant.tenant_id, ())
+        if odd := sorted({each.currency for each in own} - {tenant.currency}):
+            raise MissionError(
+                f"{CREDITS}: a credit in {', '.join(odd)} for a tenant billed in {tenant.currency}. Give it in {tenant.currency}."
+            )
+        return total(each.amount for each in own)
 
 
 def tenants_of(con: "duckdb.DuckDBPyConnection") -> list[Tenant]:
