@@ -33,6 +33,8 @@ class Edition:
     holds: Holds
     requested_by: str
     entry: int
+    basis: int
+    """Number of the newest lock of another month that its corrections take into account; 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,15 @@ class Close:
 
     @property
     def open_tenants(self) -> tuple[str, ...]:
-        """Tenants of the newest edition that nobody has locked."""
-        return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks)
+        """Tenants of the newest edition that nobody has locked, and that can be."""
+        return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks and not self.closed_without(tenant))
+
+    def closed_without(self, tenant: str) -> bool:
+        """Whether the first locked edition did not have this tenant: its month is closed with nothing, what came later is a correction."""
+        if not self.locks:
+            return False
+        first = min(self.locks.values(), key=lambda lock: lock.entry.number).edition
+        return not any(tenant in each.holds.tenants for each in self.editions if each.number == first)
 
     @property
     def standing(self) -> tuple[Approval, ...]:
@@ -94,7 +103,7 @@ class Close:
 
     def state(self, tenant: str) -> State:
         """Where a tenant's close stands."""
-        if tenant in self.locks:
+        if tenant in self.locks or self.closed_without(tenant):
             return "locked"
         if tenant not in self.newest.holds.green:
             return "candidate"
@@ -102,7 +111,7 @@ class Close:
 
     def blockers(self, tenant: str) -> tuple[str, ...]:
         """The gates that hold a tenant in the newest edition."""
-        return () if tenant in self.locks else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
+        return () if tenant in self.locks or self.closed_without(tenant) else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
 
 
 def fold(entries: Iterable["Entry"], period: str) -> Close:
@@ -132,6 +141,7 @@ def _edition(body: Mapping[str, Any], entry: int) -> Edition:
         holds=Holds.read(body["holds"]),
         requested_by=body["requested_by"],
         entry=entry,
+        basis=body.get("basis", 0),
     )
 
 
@@ -147,8 +157,10 @@ def chosen(close: Close, tenants: Sequence[str] | None, without: Mapping[str, st
         )
     if empty := sorted(tenant for tenant, reason in without.items() if not reason.strip()):
         raise MissionError(f"{empty[0]}: left out without a reason. Write TENANT=REASON.")
-    asked = tuple(tenants) if tenants is not None else tuple(tenant for tenant in newest.holds.green if tenant not in close.locks)
+    asked = tuple(tenants) if tenants is not None else tuple(tenant for tenant in newest.holds.green if tenant in close.open_tenants)
     for tenant in asked:
+        if close.closed_without(tenant):
+            raise MissionError(f"{tenant} had nothing in {close.period} when it was locked. What came later is corrected on its next invoice.")
         if tenant in close.locks:
             lock = close.locks[tenant]
             raise MissionError(
