@@ -15,6 +15,7 @@ from mc_pipelines.landing import strays
 
 def problems(home: Home) -> list[str]:
     """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
+    from mc_pipelines.corrections.settings import read_settings
     from mc_pipelines.evidence.people import read_people
     from mc_pipelines.evidence.retention import read_retention
     from mc_pipelines.gates import read_gates
@@ -32,6 +33,7 @@ def problems(home: Home) -> list[str]:
         lambda: read_subscriptions(home),
         lambda: read_credits(home),
         lambda: read_people(home),
+        lambda: read_settings(home),
         lambda: _read_landing(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value

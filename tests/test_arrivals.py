@@ -85,7 +85,9 @@ def set_up(bench: Bench) -> None:
     bench.declare(
         "tenants",
         "tenants:\n"
-        + "".join(f"  - {{tenant_id: {name}, name: {name}, zone: {zone}, currency: EUR, plan: standard, grace_days: 2}}\n" for name, zone in names),
+        + "".join(
+            f"  - {{tenant_id: {name}, name: {name}, zone: {zone}, currency: EUR, plan: standard, grace_days: 2}}\n" for name, zone in names
+        ),
     )
     bench.declare("meters", METERS)
     people(bench)
@@ -124,7 +126,8 @@ def closed(bench: Bench, rows: list[Row]) -> dict[str, Fraction]:
         assert [each.reason for each in close(bench, month).results if each.status != "passed" and each.severity == "critical"] == []
         lock(bench.home, month)
         sums: list[tuple[str, Decimal]] = bench.rows(
-            f"SELECT tenant_id, total + corrections FROM metering.invoices WHERE period = '{month}-01' ORDER BY tenant_id", "metering.invoices"
+            f"SELECT tenant_id, total + corrections FROM metering.invoices WHERE period = '{month}-01' ORDER BY tenant_id",
+            "metering.invoices",
         )
         for tenant, amount in sums:
             billed[tenant] = billed.get(tenant, Fraction(0)) + Fraction(amount)

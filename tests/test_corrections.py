@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench, Row, event, seen
+from conftest import Bench, Row, event
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -44,7 +44,13 @@ plans:
         tiers: [{{up_to: "400", price: "{price}"}}, {{price: "0.20"}}]
 """
 CHECKS = Path(__file__).parent.parent / "checks" / "metering.yaml"
-LEFT_OUT = ("metering.landing_summary", "metering.variance", "metering.variance_meters", "metering.variance_money", "metering.variance_unreferenced")
+LEFT_OUT = (
+    "metering.landing_summary",
+    "metering.variance",
+    "metering.variance_meters",
+    "metering.variance_money",
+    "metering.variance_unreferenced",
+)
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("dana", "erin")}
 
 
@@ -182,7 +188,8 @@ def test_an_amendment_after_the_lock_is_a_credit_line(bench: Bench) -> None:
     assert [(line["quantity"], line["net"]) for line in correction["lines"]] == [("-10", "-5.00")]
     assert rated["totals"]["payable"] == "-5.40"
     assert bench.rows(
-        "SELECT tenant_id, total, corrections, payable FROM metering.invoices WHERE period = '2026-05-01' ORDER BY tenant_id", "metering.invoices"
+        "SELECT tenant_id, total, corrections, payable FROM metering.invoices WHERE period = '2026-05-01' ORDER BY tenant_id",
+        "metering.invoices",
     ) == [("acme", Decimal("0.60"), Decimal("-6"), Decimal("-5.40")), ("beta", Decimal(0), Decimal(0), Decimal(0))]
 
 
@@ -244,7 +251,9 @@ def test_what_has_no_price_in_a_locked_month_holds_the_tenant(bench: Bench) -> N
     bench.land([*requests(MAY, 1), event("bytes", f"{APRIL}-10T10:00:00", f"{MAY}-10", type="tokens.used", context_tokens=5)])
     build(bench, [f"{MAY}-10"], MAY)
     close(bench, MAY)
-    ((tenant, status, events, problems),) = bench.rows("SELECT tenant_id, status, events, problems FROM metering.corrected", "metering.corrected")
+    ((tenant, status, events, problems),) = bench.rows(
+        "SELECT tenant_id, status, events, problems FROM metering.corrected", "metering.corrected"
+    )
     assert (tenant, status, events) == ("acme", "unrated", 1)
     assert problems.startswith("meter tokens: no charge prices 5 used from 2026-04-01T00:00:00Z to 2026-05-01T00:00:00Z.")
     newest = fold(journal_of(bench.home).entries(), MAY).newest
@@ -273,7 +282,7 @@ def test_a_month_is_not_locked_on_corrections_that_another_lock_has_overtaken(be
     # Both bill what is late for April, as neither is locked.
     assert [invoice(bench, month)["rated"]["totals"]["corrections"] for month in (MAY, "2026-06")] == ["6.00", "6.00"]
     lock(bench.home, MAY)
-    with pytest.raises(Exception, match="2026-05 of acme was locked .* after edition 1 of 2026-06 was made"):
+    with pytest.raises(Exception, match=r"2026-05 of acme was locked .* after edition 1 of 2026-06 was made"):
         lock(bench.home, "2026-06")
     build(bench, [], "2026-06")
     assert close(bench, "2026-06").fresh
@@ -298,3 +307,14 @@ def test_a_close_with_corrections_is_reproduced_from_its_bundle(bench: Bench) ->
     entry = journal_of(bench.home).entries()[-1]
     found = reproduce(bench.home, done.bundle, Recorded.read(named_predicate(bench.home, entry)))
     assert (found.differing, found.changed) == ([], [])
+
+
+def test_usage_of_a_tenant_that_was_declared_after_the_lock_is_not_dropped_in_silence(bench: Bench) -> None:
+    bench.declare("tenants", TENANTS + "  - {tenant_id: gamma, name: Gamma, zone: UTC, currency: EUR, plan: standard, grace_days: 2}\n")
+    bench.land([*requests(MAY, 1), *requests(APRIL, 3, "gamma", landed=f"{MAY}-10")])
+    build(bench, [f"{MAY}-10"], MAY)
+    close(bench, MAY)
+    query = "SELECT tenant_id, status, events, problems FROM metering.corrected"
+    ((tenant, status, events, problem),) = bench.rows(query, "metering.corrected")
+    assert (tenant, status, events, problem[:35]) == ("gamma", "unrated", 3, "declared after 2026-04 was locked, ")
+    assert fold(journal_of(bench.home).entries(), MAY).newest.holds.held == {"gamma": ("invoice_corrections_rated",)}

@@ -54,7 +54,10 @@ def test_a_volume_price_that_changes_takes_one_line_back_and_bills_another() -> 
     charge = {**TIERS, "model": "volume"}
     found = delta(rated("110", charge), rated("90", charge))
     assert found is not None
-    assert [(line["quantity"], line["unit_price"], line["net"]) for line in found["lines"]] == [("110", "0.5", "55.00"), ("-90", "1", "-90.00")]
+    assert [(line["quantity"], line["unit_price"], line["net"]) for line in found["lines"]] == [
+        ("110", "0.5", "55.00"),
+        ("-90", "1", "-90.00"),
+    ]
 
 
 def test_tax_that_is_rounded_per_document_differs_there() -> None:
@@ -95,10 +98,22 @@ def test_drift_is_counted_in_lines(one: Any, other: Any, lines: int) -> None:
 
 @EXAMPLES
 @given(
-    charges(), PLANS, CURRENCIES, st.integers(1, 30), st.sampled_from(["line", "document"]), st.lists(SIGNED, min_size=2, max_size=5), st.data()
+    charges(),
+    PLANS,
+    CURRENCIES,
+    st.integers(1, 30),
+    st.sampled_from(["line", "document"]),
+    st.lists(SIGNED, min_size=2, max_size=5),
+    st.data(),
 )
 def test_whatever_arrives_when_all_invoices_add_up_to_that_of_one_perfect_close(
-    charge: dict[str, Any], plan: dict[str, Any], currency: str, days: int, tax_rounding: str, quantities: list[Decimal], data: st.DataObject
+    charge: dict[str, Any],
+    plan: dict[str, Any],
+    currency: str,
+    days: int,
+    tax_rounding: str,
+    quantities: list[Decimal],
+    data: st.DataObject,
 ) -> None:
     """A period billed once, and then corrected after each arrival: every rule of a plan, prices that jump, usage that is taken back."""
     plan = {key: value for key, value in plan.items() if key != "maximum" or Decimal(plan.get("minimum", 0)) <= Decimal(value)}

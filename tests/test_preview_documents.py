@@ -71,7 +71,15 @@ def invoice(*lines: dict[str, Any], currency: str = "USD", **totals: Any) -> dic
     sums = {"subtotal": "30.00", "discount": "-3.00", "net": "27.00", "total": "32.40", "credits_used": "-2.40", "payable": "30.00"}
     corrections = [totals.pop("correction")] if "correction" in totals else []
     taxes = [{"tax": "vat", "percent": "20", "base": "27.00", "amount": "5.40"}] if lines else []
-    return {"currency": currency, "policy": "2026-1", "lines": list(lines), "taxes": taxes, "corrections": corrections, "corrected": "0.00", **(sums | totals)}
+    return {
+        "currency": currency,
+        "policy": "2026-1",
+        "lines": list(lines),
+        "taxes": taxes,
+        "corrections": corrections,
+        "corrected": "0.00",
+        **(sums | totals),
+    }
 
 
 def correction() -> dict[str, Any]:

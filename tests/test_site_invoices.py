@@ -44,11 +44,20 @@ def batch() -> dict[str, Any]:
         "gone": ["tenant-99"],
         "not_passed": ["metering_variance_money"],
         "totals": [
-            {"currency": each, "invoices": 12, **dict.fromkeys(("net", "tax", "total", "corrected", "credits_used", "payable"), "123456789012.34")}
+            {
+                "currency": each,
+                "invoices": 12,
+                **dict.fromkeys(("net", "tax", "total", "corrected", "credits_used", "payable"), "123456789012.34"),
+            }
             for each in CURRENCIES
         ],
         "plans": [
-            {"currency": each, "plan": plan, "invoices": 4, **dict.fromkeys(("net", "total", "corrected", "credits_used", "payable"), "17.00")}
+            {
+                "currency": each,
+                "plan": plan,
+                "invoices": 4,
+                **dict.fromkeys(("net", "total", "corrected", "credits_used", "payable"), "17.00"),
+            }
             for each in CURRENCIES
             for plan in ("growth", "starter")
         ],
@@ -69,7 +78,13 @@ def batch() -> dict[str, Any]:
             for index, status in enumerate(("compared", "gone", "from_zero", "currency_changed", "compared"))
         ],
         "late": [
-            {"tenant_id": f"tenant-{index:02d}", "name": NAMES[index], "original_period": "2026-02", "original_invoice": "ab" * 32, "status": status}
+            {
+                "tenant_id": f"tenant-{index:02d}",
+                "name": NAMES[index],
+                "original_period": "2026-02",
+                "original_invoice": "ab" * 32,
+                "status": status,
+            }
             | {"events": 1200 + index, "drifted": 0, "currency": "EUR", "problems": "" if index < 2 else "meter <b>: no charge prices 5"}
             | dict.fromkeys(("net", "tax", "total"), "-12.50" if index == 0 else None)
             for index, status in enumerate(("corrected", "unchanged", "drifted", "unrated", "too_old"))
@@ -166,7 +181,13 @@ def test_previews_that_are_gone_are_taken_away(tmp_path: Path) -> None:
 
 
 def test_a_month_without_a_blocked_tenant_mover_or_earlier_batch_says_so(tmp_path: Path) -> None:
-    build(tmp_path, board(), report(), batch() | {"blocked": [], "movers": [], "late": [], "previous": None, "gone": [], "not_passed": []}, previews())
+    build(
+        tmp_path,
+        board(),
+        report(),
+        batch() | {"blocked": [], "movers": [], "late": [], "previous": None, "gone": [], "not_passed": []},
+        previews(),
+    )
     text = Page(tmp_path / "invoices/2026-04.html").text
     assert "Not ready" not in text
     for told in ("38 previews, nobody blocked", "No tenant is blocked.", "there is no month before", "no earlier batch"):

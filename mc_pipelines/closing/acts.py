@@ -122,13 +122,14 @@ def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, request
 def up_to_date(entries: "Iterable[Entry]", close: Close, tenants: Iterable[str]) -> None:
     """MissionError where another month of a tenant was locked since its corrections were computed: they could bill a late event twice, or never."""
     asked = frozenset(tenants)
-    for entry in entries:
-        if entry.kind == LOCK and entry.body["period"] != close.period and entry.number > close.newest.basis:
-            if both := sorted(asked & set(entry.body["tenants"])):
-                raise MissionError(
-                    f"{entry.body['period']} of {both[0]} was locked (entry {entry.number}) after edition {close.newest.number} of {close.period} was made. "
-                    f"Close again, so that its corrections are up to date: mission close {close.period}"
-                )
+    later = [entry for entry in entries if entry.kind == LOCK and entry.number > close.newest.basis]
+    for entry in later:
+        both = sorted(asked & set(entry.body["tenants"]))
+        if both and entry.body["period"] != close.period:
+            raise MissionError(
+                f"{entry.body['period']} of {both[0]} was locked (entry {entry.number}) after edition {close.newest.number} of {close.period} was made. "
+                f"Close again, so that its corrections are up to date: mission close {close.period}"
+            )
 
 
 def _locked_already(close: Close, asked: Sequence[str]) -> "Entry | None":

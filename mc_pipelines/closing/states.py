@@ -111,7 +111,11 @@ class Close:
 
     def blockers(self, tenant: str) -> tuple[str, ...]:
         """The gates that hold a tenant in the newest edition."""
-        return () if tenant in self.locks or self.closed_without(tenant) else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
+        return (
+            ()
+            if tenant in self.locks or self.closed_without(tenant)
+            else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
+        )
 
 
 def fold(entries: Iterable["Entry"], period: str) -> Close:
@@ -160,7 +164,9 @@ def chosen(close: Close, tenants: Sequence[str] | None, without: Mapping[str, st
     asked = tuple(tenants) if tenants is not None else tuple(tenant for tenant in newest.holds.green if tenant in close.open_tenants)
     for tenant in asked:
         if close.closed_without(tenant):
-            raise MissionError(f"{tenant} had nothing in {close.period} when it was locked. What came later is corrected on its next invoice.")
+            raise MissionError(
+                f"{tenant} had nothing in {close.period} when it was locked. What came later is corrected on its next invoice."
+            )
         if tenant in close.locks:
             lock = close.locks[tenant]
             raise MissionError(

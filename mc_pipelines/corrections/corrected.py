@@ -69,6 +69,7 @@ def _month(work: "Work", period: date) -> Iterator[Row]:
         for found in recounted(home, lake, locked, work.pins):
             invoice = tenants[found.tenant][1]
             yield _judged(period, original, invoice, found, earlier.get((found.tenant, original), ()), currencies.get(found.tenant, ""))
+    yield from _newcomers(work, period, recorded)
 
 
 def _asked(work: "Work", period: date) -> Asked:
@@ -88,6 +89,30 @@ def _asked(work: "Work", period: date) -> Asked:
     return found
 
 
+def _newcomers(work: "Work", period: date, recorded: Mapping[tuple[date, int], Recorded]) -> Iterator[Row]:
+    """Usage in locked months of tenants that were declared after the lock: they have no plan there, so somebody has to decide."""
+    for (original, edition), locked in recorded.items():
+        first = edition == min(number for month, number in recorded if month == original)
+        if not first or original >= period:
+            continue
+        con = connect()
+        work.shop.lake.view(con, "reference.tenants", locked.pins["reference.tenants"])
+        known = [tenant for (tenant,) in con.sql("SELECT tenant_id FROM reference.tenants ORDER BY ALL").fetchall()]
+        found: dict[str, set[tuple[str, str]]] = {}
+        for tenant, source, id in work.con.sql(
+            "SELECT DISTINCT staged.tenant_id, source, id FROM staging.usage_events AS staged "
+            "JOIN reference.periods AS locked ON locked.tenant_id = staged.tenant_id AND locked.period = CAST($original AS DATE) "
+            "JOIN reference.periods AS asking ON asking.tenant_id = staged.tenant_id AND asking.period = CAST($period AS DATE) "
+            "WHERE NOT list_contains($known, staged.tenant_id) AND kind = 'usage' AND landing_day <= asking.cutoff_day "
+            "AND occurred_at >= locked.start_utc AND occurred_at < locked.end_utc",
+            params={"original": original.isoformat(), "period": period.isoformat(), "known": known},
+        ).fetchall():
+            found.setdefault(tenant, set()).add((source, id))
+        for tenant, identities in sorted(found.items()):
+            problem = f"declared after {original:%Y-%m} was locked, so it has no plan there; void the events, or settle them by hand"
+            yield _row(period, tenant, original, "", "unrated", Late(tuple(sorted(identities)), {}), problems=problem)
+
+
 def _lookback(work: "Work") -> int:
     ((months,),) = work.con.sql("SELECT max_lookback_months FROM reference.corrections").fetchall()
     return int(months)
@@ -102,9 +127,7 @@ def _recorded(work: "Work") -> dict[tuple[date, int], Recorded]:
     return {(period, edition): Recorded.read(json.loads(text)) for period, edition, text in rows}
 
 
-def _earlier(
-    work: "Work", asking: date, recorded: Mapping[tuple[date, int], Recorded]
-) -> dict[tuple[str, date], list[Mapping[str, Any]]]:
+def _earlier(work: "Work", asking: date, recorded: Mapping[tuple[date, int], Recorded]) -> dict[tuple[str, date], list[Mapping[str, Any]]]:
     """By tenant and locked month the corrections that stand on locked invoices of other months than the one that asks."""
     found: dict[tuple[str, date], list[Mapping[str, Any]]] = {}
     editions: dict[tuple[date, int], set[str]] = {}
@@ -124,12 +147,12 @@ def _earlier(
     return found
 
 
-def _judged(
-    period: date, original: date, invoice: str, found: Recounted, earlier: Sequence[Mapping[str, Any]], currency: str
-) -> Row:
+def _judged(period: date, original: date, invoice: str, found: Recounted, earlier: Sequence[Mapping[str, Any]], currency: str) -> Row:
     """What is said of one tenant's locked month."""
     about = (period, found.tenant, original, invoice)
-    lines = 0 if found.locked[0] == found.again[0] and found.locked[1] is found.again[1] is None else drifted(found.locked[1], found.again[1])
+    lines = (
+        0 if found.locked[0] == found.again[0] and found.locked[1] is found.again[1] is None else drifted(found.locked[1], found.again[1])
+    )
     if lines:
         problem = f"{original:%Y-%m}: {lines} line(s) differ when the locked inputs are rated again. {found.again[0]}".strip()
         return _row(*about, "drifted", found.late, drifted=lines, problems=problem)
@@ -180,4 +203,3 @@ def _row(
     correction: str = "",
 ) -> Row:
     return period, tenant, original, invoice, status, len(late.identities), late.digest, drifted, problems, correction
-

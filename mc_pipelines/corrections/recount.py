@@ -121,7 +121,9 @@ def _rate(
     first = EVER[0] if meters_levelled(con) else period
     windows = {"metering.amendments": EVER, "metering.usage_daily": (first, _last(con)), STAGED: EVER}
     con.execute("CREATE SCHEMA IF NOT EXISTS metering")
-    con.execute("CREATE TABLE metering.corrected (tenant_id VARCHAR, period DATE, original_period DATE, status VARCHAR, correction VARCHAR)")
+    con.execute(
+        "CREATE TABLE metering.corrected (tenant_id VARCHAR, period DATE, original_period DATE, status VARCHAR, correction VARCHAR)"
+    )
     for key in (*COUNTED, RATED):
         model = shop.catalog.models[key]
         bind_views(shop, con, model)

@@ -115,9 +115,7 @@ def _uncovered(meter: str, item: str, start: datetime, end: datetime, quantity: 
     )
 
 
-def _invoice(
-    pricing: Pricing, tenant: "Tenant", period: date, counted: Counted, corrected: Decimal
-) -> tuple[str, Invoice | str]:
+def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted, corrected: Decimal) -> tuple[str, Invoice | str]:
     """The plan held last, with the invoice, or why there is none; the declared plan, and an invoice without lines, where none is held at all."""
     plan = tenant.plan
     try:

@@ -48,7 +48,8 @@ def rate_invoice(
     """The invoice of one tenant and period, calculated in the order of the price book's policy.
 
     `period`: the tenant's terms (`segments.terms`). `usage`: for each charge id, the usage of each of its spans (`segments.spans`); flat fees
-    may be left out. `credit`: prepaid money in the invoice's currency. `corrected`: what corrections of earlier periods add, with tax. What the policy, the rounding of tax and `cumulative_tiers` are is said
+    may be left out. `credit`: prepaid money in the invoice's currency. `corrected`: what corrections of earlier periods add,
+    with tax. What the policy, the rounding of tax and `cumulative_tiers` are is said
     by the version in force at the period's end. Raises as `rate` does.
     """
     book = _one_book(period)
