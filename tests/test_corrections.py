@@ -71,13 +71,18 @@ def build(bench: Bench, days: Sequence[str], *months: str) -> None:
     bench.build(days, [f"{month}-01" for month in months])
 
 
-def lock(home: Home, month: str, tenants: Sequence[str] | None = None) -> None:
-    """Two people approve all that nothing holds, and it is locked."""
+def approved(home: Home, month: str, tenants: Sequence[str] | None = None) -> None:
+    """Two people approve all that nothing holds, or some of it."""
     journal, people = journal_of(home), read_people(home)
     request = json.loads(acts.approval_request(fold(journal.entries(), month), tenants, {}, "ops"))
     for key in KEYS.values():
         acts.approve(journal, people, signed(request, key, people), "test")
-    acts.lock(journal, month, tenants, "ops")
+
+
+def lock(home: Home, month: str, tenants: Sequence[str] | None = None) -> None:
+    """Two people approve it, and it is locked."""
+    approved(home, month, tenants)
+    acts.lock(journal_of(home), month, tenants, "ops")
 
 
 def people(bench: Bench) -> None:
