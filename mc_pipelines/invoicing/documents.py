@@ -75,11 +75,11 @@ class Press:
     The same document gives the same bytes, on any machine: no font of the system, no date, no locale is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, template: Path = TEMPLATE) -> None:
         import typst
 
         fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[FONTS])
-        self._compiler = typst.Compiler(TEMPLATE, root=TEMPLATE.parent, font_paths=fonts, ignore_system_fonts=True)
+        self._compiler = typst.Compiler(template, root=TEMPLATE.parent, font_paths=fonts, ignore_system_fonts=True)
 
     def pdf(self, document: Mapping[str, Any]) -> bytes:
         """The pages as PDF with all fonts embedded."""
