@@ -1,13 +1,15 @@
-"""A month's close as the journal tells it: editions, approvals, locks, and from them the state of every tenant.
+"""A month's close as the journal tells it: editions, waivers, approvals, locks, and from them the state of every tenant.
 
 Only folding belongs here, and what a transition needs. Nothing is read from the lake, and no clock is asked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from mc_pipelines.closing.holds import Holds
+from mc_pipelines.closing.waivers import WAIVER, Waiver, left_of, waived
 from mc_pipelines.errors import MissionError
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Edition:
     holds: Holds
     requested_by: str
     entry: int
+    failures: Mapping[str, str | None] = field(default_factory=dict)
+    """By gate that did not pass the digest of its failure, None where there was no evidence."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,15 @@ class Lock:
 
 @dataclass
 class Close:
-    """Everything that the journal says of one month: editions, approvals, and the lock of each tenant that has one."""
+    """Everything that the journal says of one month: editions, waivers, approvals, and the lock of each tenant that has one.
+
+    `at` is the moment that waivers are judged at; without one they release nobody, and holds are as the gates left them.
+    """
 
     period: str
+    at: datetime | None = None
     editions: list[Edition] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     locks: dict[str, Lock] = field(default_factory=dict)
 
@@ -77,6 +86,25 @@ class Close:
     def open_tenants(self) -> tuple[str, ...]:
         """Tenants of the newest edition that nobody has locked."""
         return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks)
+
+    @property
+    def standing_waivers(self) -> tuple[Waiver, ...]:
+        """The waivers that hold at `at`, of what failed in the newest edition."""
+        if self.at is None or not self.editions:
+            return ()
+        return tuple(each for each in self.waivers if each.state(self.newest.failures, self.at) == "stands")
+
+    @property
+    def waived(self) -> frozenset[str]:
+        """The gates of the newest edition that did not pass, and hold nobody because they are waived."""
+        return waived(self.standing_waivers, self.newest.holds) if self.editions else frozenset()
+
+    def waivers_shown(self) -> list[dict[str, Any]]:
+        """Every waiver of what failed in the newest edition, with `state`: stands, or expired."""
+        if self.at is None or not self.editions:
+            return []
+        found = [each.document() | {"state": each.state(self.newest.failures, self.at)} for each in self.waivers]
+        return [each for each in found if each["state"] != "of another failure"]
 
     @property
     def standing(self) -> tuple[Approval, ...]:
@@ -105,20 +133,24 @@ class Close:
         return () if tenant in self.locks else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
 
 
-def fold(entries: Iterable["Entry"], period: str) -> Close:
-    """The close of a month ('2026-04') from the entries that count, in order."""
-    close = Close(period)
+def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) -> Close:
+    """The close of a month ('2026-04') from the entries that count, in order; what is waived at `at` holds nobody in the newest edition."""
+    close = Close(period, at)
     for entry in entries:
         if entry.body.get("period") != period:
             continue
         if entry.kind == ATTEMPT and "holds" in entry.body:
             close.editions.append(_edition(entry.body, entry.number))
+        elif entry.kind == WAIVER:
+            close.waivers.append(Waiver.read(entry))
         elif entry.kind == APPROVAL:
             body = entry.body
             close.approvals.append(Approval(body["person"], body["edition"], body["digest"], frozenset(body["tenants"]), entry))
         elif entry.kind == LOCK:
             lock = Lock(entry.body["edition"], entry.body["digest"], entry.body["bundle"], frozenset(entry.body["tenants"]), entry)
             close.locks |= dict.fromkeys(lock.tenants, lock)
+    if standing := close.standing_waivers:
+        close.editions[-1] = replace(close.newest, holds=left_of(close.newest.holds, standing))
     return close
 
 
@@ -132,6 +164,7 @@ def _edition(body: Mapping[str, Any], entry: int) -> Edition:
         holds=Holds.read(body["holds"]),
         requested_by=body["requested_by"],
         entry=entry,
+        failures=body.get("failures", {}),
     )
 
 
