@@ -247,9 +247,9 @@ def waive(
     from mc_pipelines.reshow import show_again
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
-    show_again(home, entry.body["period"])
     click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
     click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
+    show_again(home, entry.body["period"])
 
 
 @click.command()

@@ -462,7 +462,7 @@ def test_a_deliverable_without_gates_and_a_ready_verdict(tmp_path: Path) -> None
 
 def test_what_is_waived_shows_who_why_and_until_and_never_as_passed(tmp_path: Path) -> None:
     document = board() | {"released": True, "counts": {"passed": 6, "failed": 0, "no_evidence": 0, "warning": 1, "waived": 2}}
-    said = {
+    said: dict[str, Any] = {
         "gate": "variance_tenant",
         "tenants": None,
         "rationale": "<b>agreed</b> with them",
@@ -471,7 +471,8 @@ def test_what_is_waived_shows_who_why_and_until_and_never_as_passed(tmp_path: Pa
     }
     said |= {"person": "dana", "entry": 7, "failure": "f1" * 32, "state": "stands"}
     failed = next(gate for gate in document["deliverables"][0]["gates"] if gate["status"] == "failed")
-    failed |= {"waived": True, "waivers": [said, said | {"tenants": ["acme"], "state": "expired", "expires": "2026-05-01"}]}
+    expired = said | {"tenants": ["acme"], "state": "expired", "expires": "2026-05-01"}
+    failed |= {"waived": True, "waivers": [said, expired]}
     build(tmp_path, document, report())
     source = (tmp_path / "index.html").read_text(encoding="utf-8")
     row = source.split('<tbody class="waived">')[1].split("</tbody>")[0]

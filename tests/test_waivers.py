@@ -218,7 +218,8 @@ def test_a_waiver_for_some_tenants_releases_those(journal: Journal) -> None:
     found = close(journal)
     assert (found.newest.holds.held, found.waived) == ({"beta": ("variance", "other")}, frozenset())
     waived(journal, gate="variance", tenants=["beta"])
-    assert (close(journal).newest.holds.held, close(journal).waived) == ({"beta": ("other",)}, {"variance"})
+    assert close(journal).newest.holds.held == {"beta": ("other",)}
+    assert close(journal).waived == {"variance"}
 
 
 def test_a_gate_that_holds_everybody_waived_for_one_holds_the_others(journal: Journal) -> None:
@@ -275,7 +276,7 @@ def test_who_asked_for_the_edition_who_lacks_the_role_and_who_comes_too_late_wai
         waived(journal)
     with pytest.raises(MissionError, match=r"finn cannot sign a metering\.waiver: .* no role 'approver'"):
         waived(journal, "finn")
-    with pytest.raises(MissionError, match="the waiver of conflicts expired on 2026-05-03"):
+    with pytest.raises(MissionError, match="the waiver of conflicts expired after 2026-05-03"):
         waived(journal, "erin", expires="2026-05-03")
     assert waived(journal, "erin", expires="2026-05-04").number == 2
 
@@ -301,7 +302,8 @@ def test_an_edited_or_forged_envelope_is_refused(journal: Journal) -> None:
 def test_a_statement_of_another_shape_is_refused_though_it_is_signed(journal: Journal) -> None:
     attempted(journal, {"conflicts": FIRST_FIGURES}, everybody=["conflicts"])
     request = json.loads(asked(journal))
-    for change in ({"tenants": []}, {"tenants": "acme"}, {"failure": "f1"}, {"more": 1}, {"expires": 20260531}):
+    changes: list[dict[str, Any]] = [{"tenants": []}, {"tenants": "acme"}, {"failure": "f1"}, {"more": 1}, {"expires": 20260531}]
+    for change in changes:
         with pytest.raises(MissionError, match=r"^waiver\.json: "):
             waived(journal, request=json.dumps(request | {"statement": request["statement"] | change}).encode())
 

@@ -48,13 +48,15 @@ def waive(journal: "Journal", people: "Sequence[Person]", envelope: bytes, where
     if found.kind != WAIVER:
         raise MissionError(f"{where}: a signed {found.kind}, no waiver. Make one with `mission waive MONTH GATE`.")
     said, moment = _statement(found.statement, where), at or datetime.now(UTC)
+    if moment.astimezone(UTC).date() > date.fromisoformat(said.expires):
+        raise MissionError(f"{where}: the waiver of {said.gate} expired after {said.expires}. Give a later day with --expires.")
     body = said.model_dump() | {"person": found.person.person, "requested_by": found.requested_by, "sign_off": parse(envelope)}
 
     def validate(entries: "list[Entry]") -> "Entry | None":
         standing = _waived_already(fold(entries, said.period, moment), said)
         if standing is not None:
             return next(entry for entry in entries if entry.number == standing)
-        _may_be_waived(fold(entries, said.period), said, found, moment)
+        _may_be_waived(fold(entries, said.period), said, found)
         return None
 
     return journal.append(WAIVER, body, validate, moment)
@@ -93,7 +95,7 @@ def _waived_already(close: Close, said: Statement) -> int | None:
     return next((each.entry for each in close.standing_waivers if each.covers(said)), None)
 
 
-def _may_be_waived(close: Close, said: Statement, found: SignOff, at: datetime) -> None:
+def _may_be_waived(close: Close, said: Statement, found: SignOff) -> None:
     newest, person = close.newest, found.person
     if _failure(close, said.gate) != said.failure:
         raise MissionError(
@@ -104,8 +106,6 @@ def _may_be_waived(close: Close, said: Statement, found: SignOff, at: datetime) 
         raise MissionError(
             f"{person.person} prepared edition {newest.number} of {close.period} and cannot waive what failed in it. Let somebody else."
         )
-    if at.astimezone(UTC).date() > date.fromisoformat(said.expires):
-        raise MissionError(f"the waiver of {said.gate} expired on {said.expires}. Give a later day with --expires.")
     _holds_them(close, said)
 
 
