@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines.evidence.canonical import canonical, sha256
 from mc_pipelines.gates import Gate, GateResult, Status
 from mc_pipelines.rating.money import EXACT, total
 from mc_pipelines.report import text
@@ -28,12 +29,19 @@ class Judged:
     values: Sequence[Decimal | None]
 
 
-def evaluate(con: "duckdb.DuckDBPyConnection", gates: Sequence[Gate], tables: Mapping[str, str]) -> list[GateResult]:
-    """Judge every gate, in the order given. `tables` maps a judged table to the view that holds its rows on `con`."""
+def evaluate(
+    con: "duckdb.DuckDBPyConnection", gates: Sequence[Gate], tables: Mapping[str, str], period: str | None = None
+) -> list[GateResult]:
+    """Judge every gate, in the order given. `tables` maps a judged table to the view that holds its rows on `con`.
+
+    `period` is what the rows are about: a failure of another one is another failure.
+    """
     found = {gate.gate: _judged(con, gate, tables[gate.table]) for gate in gates}
     missing = {gate.gate: reason for gate in gates if (reason := _no_evidence(gate, found[gate.gate]))}
     agreed = _great_expectations([(gate, found[gate.gate]) for gate in gates if gate.gate not in missing])
-    return [_result(con, gate, tables[gate.table], found[gate.gate], missing.get(gate.gate), agreed.get(gate.gate)) for gate in gates]
+    return [
+        _result(con, gate, tables[gate.table], period, found[gate.gate], missing.get(gate.gate), agreed.get(gate.gate)) for gate in gates
+    ]
 
 
 def _judged(con: "duckdb.DuckDBPyConnection", gate: Gate, view: str) -> Judged:
@@ -119,13 +127,20 @@ def margin(gate: Gate, value: Decimal) -> Decimal:
 
 
 def _result(
-    con: "duckdb.DuckDBPyConnection", gate: Gate, view: str, judged: Judged, missing: str | None, agreed: bool | None
+    con: "duckdb.DuckDBPyConnection",
+    gate: Gate,
+    view: str,
+    period: str | None,
+    judged: Judged,
+    missing: str | None,
+    agreed: bool | None,
 ) -> GateResult:
     value = None if missing else observed(gate, judged)
     room = None if value is None else margin(gate, value)
     exact = room is not None and room >= 0
     status: Status = "no_evidence" if missing else "passed" if exact and agreed else "failed"
-    count, rows = _offending(con, gate, view) if status != "passed" else (0, [])
+    rows = _offending(con, gate, view) if status != "passed" else []
+    count = len(rows)
     shown = None if value is None else text(value)
     reason = missing or f"{gate.about} Observed {shown} {gate.unit}, required {gate.bound} {gate.threshold}; {count} row(s) offend."
     if status == "passed":
@@ -144,13 +159,34 @@ def _result(
         reason=reason,
         rows=judged.rows,
         offending_count=count,
-        offending=rows,
+        offending=rows[:MOST_OFFENDING],
+        failure=failure(gate, period, shown, rows) if status == "failed" else None,
     )
 
 
-def _offending(con: "duckdb.DuckDBPyConnection", gate: Gate, view: str) -> tuple[int, list[dict[str, Any]]]:
+def failure(gate: Gate, period: str | None, value: str | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    """sha256 (hex) of what failed: the gate and its severity, the period, threshold and value, and every offending row whatever their order.
+
+    Equal figures are the same failure in a later edition; another row, figure or threshold is another one.
+    """
+    lines = [{name: None if each is None else str(each) for name, each in row.items()} for row in rows]
+    return sha256(
+        canonical(
+            {
+                "gate": gate.gate,
+                "severity": gate.severity,
+                "period": period,
+                "bound": gate.bound,
+                "threshold": gate.threshold,
+                "value": value,
+                "rows": sorted(lines, key=canonical),
+            }
+        )
+    )
+
+
+def _offending(con: "duckdb.DuckDBPyConnection", gate: Gate, view: str) -> list[dict[str, Any]]:
     bounds = {"min_value": gate.between.min_value, "max_value": gate.between.max_value}
     used = {name: value for name, value in bounds.items() if value is not None and f"${name}" in gate.offending}
     relation = con.sql(f"SELECT * FROM {view} WHERE {gate.offending} ORDER BY ALL", params=used or None)
-    rows = relation.fetchall()
-    return len(rows), [dict(zip(relation.columns, map(text, row), strict=True)) for row in rows[:MOST_OFFENDING]]
+    return [dict(zip(relation.columns, map(text, row), strict=True)) for row in relation.fetchall()]

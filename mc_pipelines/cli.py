@@ -71,6 +71,7 @@ def demo(fault: str | None, as_json: bool) -> None:
 
     from mc_pipelines import demo as sample
     from mc_pipelines.calendars import days
+    from mc_pipelines.report import released
 
     began = monotonic()
     home = sample.home_for(Home.find(), fault)
@@ -81,8 +82,9 @@ def demo(fault: str | None, as_json: bool) -> None:
     _run(home, "daily", days(landed[0], landed[-1]))
     done = _close(home, laid["month"])
     unchanged = not done.fresh and _versions(home) == before and not done.pages
+    waived = cli_close.waived_now(home, done.period, done.results)
     if not as_json:
-        _print_gates(home, done)
+        _print_gates(home, done, waived)
         click.echo(f"scoreboard  {home.site / 'index.html'}")
         click.echo(f"bundle      {done.bundle}")
         click.echo(
@@ -91,10 +93,10 @@ def demo(fault: str | None, as_json: bool) -> None:
             else f"attempt     {done.edition} of {done.period}"
         )
         click.echo(f"elapsed     {monotonic() - began:.1f} s")
-        click.echo(f"verdict     {done.verdict}")
+        click.echo(f"verdict     {_verdict(done, waived)}")
     else:
-        click.echo(json.dumps(_attempt_json(home, done) | {"unchanged": unchanged}))
-    sys.exit(0 if done.verdict == "passed" else FAILED)
+        click.echo(json.dumps(_attempt_json(home, done, waived) | {"unchanged": unchanged}))
+    sys.exit(0 if released(done.results, waived.gates) else FAILED)
 
 
 def _versions(home: Home) -> dict[str, int | None]:
@@ -154,19 +156,31 @@ def _pages(home: Home) -> dict[str, str]:
     }
 
 
-def _print_gates(home: Home, done: "Attempt") -> None:
-    """The gates as a table; for each that did not pass why, who owns it, and its runbook."""
+def _verdict(done: "Attempt", waived: "cli_close.Waived") -> str:
+    """What the gates said, and whether waivers release it all the same."""
+    from mc_pipelines.report import released
+
+    lifted = done.verdict != "passed" and released(done.results, waived.gates)
+    return f"{done.verdict}; every critical gate that did not pass is waived" if lifted else done.verdict
+
+
+def _print_gates(home: Home, done: "Attempt", waived: "cli_close.Waived") -> None:
+    """The gates as a table; for each that did not pass why, who owns it, its waivers, and its runbook."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("gate", "observed", "threshold", "result", title=f"Gates of {done.period}", title_justify="left")
     for result in done.results:
-        style = {"passed": "green", "failed": "red", "no_evidence": "yellow"}[result.status]
-        table.add_row(result.gate, result.value or "-", f"{result.bound} {result.threshold}", f"[{style}]{result.status}[/]")
+        shown = waived.shown(result)
+        style = {"passed": "green", "failed": "red", "no_evidence": "yellow", "waived": "blue"}[shown]
+        table.add_row(result.gate, result.value or "-", f"{result.bound} {result.threshold}", f"[{style}]{shown}[/]")
     Console().print(table)
     open_gates = [result for result in done.results if result.status != "passed"]
     for result in open_gates:
-        click.echo(f"{result.status}: {result.gate} ({result.owner}). {result.reason}")
+        click.echo(f"{waived.shown(result)}: {result.gate} ({result.owner}). {result.reason}")
+        for each in waived.waivers:
+            if each["gate"] == result.gate:
+                click.echo(f"    {cli_close.waiver_line(each)}")
         for row in result.offending[:3]:
             click.echo(f"    {json.dumps(row, ensure_ascii=False)}")
         if result.runbook:
@@ -193,7 +207,7 @@ def _print_causes(home: Home, month: str) -> None:
         click.echo(f"cause: {row['cause']} on {row['meter']}: {row['rows']} row(s), {row['quantity']} (for example {row['sample']})")
 
 
-def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
+def _attempt_json(home: Home, done: "Attempt", waived: "cli_close.Waived") -> dict[str, Any]:
     return {
         "period": done.period,
         "edition": done.edition,
@@ -201,7 +215,8 @@ def _attempt_json(home: Home, done: "Attempt") -> dict[str, Any]:
         "digest": done.digest,
         "bundle": str(done.bundle),
         "scoreboard": str(home.site / "index.html"),
-        "gates": [result.to_json() for result in done.results],
+        "gates": [result.to_json() | {"waived": result.gate in waived.gates} for result in done.results],
+        "waivers": waived.waivers,
     }
 
 
@@ -281,14 +296,17 @@ def _contiguous(wanted: list[str]) -> list[list[str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print the attempt as JSON.")
 def close(month: str, as_json: bool) -> None:
     """Attempt the close of MONTH: judge, sign, show. Example: mission close 2026-04"""
+    from mc_pipelines.report import released
+
     home = Home.find()
     done = _close(home, month)
+    waived = cli_close.waived_now(home, done.period, done.results)
     if as_json:
-        click.echo(json.dumps(_attempt_json(home, done)))
+        click.echo(json.dumps(_attempt_json(home, done, waived)))
     else:
-        _print_gates(home, done)
-        click.echo(f"bundle   {done.bundle}\nverdict  {done.verdict}")
-    sys.exit(0 if done.verdict == "passed" else FAILED)
+        _print_gates(home, done, waived)
+        click.echo(f"bundle   {done.bundle}\nverdict  {_verdict(done, waived)}")
+    sys.exit(0 if released(done.results, waived.gates) else FAILED)
 
 
 @main.command()
@@ -298,20 +316,21 @@ def gates(month: str | None, as_json: bool) -> None:
     """Show the gates of MONTH (default: the last month closed), evaluated now; nothing is signed. Example: mission gates 2026-04"""
     from mc_pipelines.close import DELIVERABLE, evaluate_month, month_key, pinned
     from mc_pipelines.gates import gates_of
-    from mc_pipelines.report import verdict
+    from mc_pipelines.report import released, verdict
     from mc_pipelines.runner import Workshop
 
     home = Home.find()
     shop = Workshop.open(home)
     period = month_key(month or _last_closed(home))
     results = evaluate_month(shop, period, pinned(shop), gates_of(home, DELIVERABLE))
+    waived = cli_close.waived_now(home, period[:7], results)
     if as_json:
-        click.echo(json.dumps([result.to_json() for result in results]))
+        click.echo(json.dumps([result.to_json() | {"waived": result.gate in waived.gates} for result in results]))
     else:
         from mc_pipelines.close import Attempt
 
-        _print_gates(home, Attempt(period[:7], 0, verdict(results), results, home.evidence, "", False, ()))
-    sys.exit(0 if verdict(results) == "passed" else FAILED)
+        _print_gates(home, Attempt(period[:7], 0, verdict(results), results, home.evidence, "", False, ()), waived)
+    sys.exit(0 if released(results, waived.gates) else FAILED)
 
 
 def _last_closed(home: Home) -> str:

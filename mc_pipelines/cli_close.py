@@ -1,10 +1,12 @@
-"""Commands of `mission` for the close after its attempts: status, approve, sign, lock. Each imports what it needs when it runs.
+"""Commands of `mission` for the close after its attempts: status, waive, approve, sign, lock. Each imports what it needs when it runs.
 
 No command and no option unlocks, and none signs for somebody else.
 """
 
 import json
 import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +16,48 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from mc_pipelines.closing.states import Close
     from mc_pipelines.evidence.own_key import OwnKey
+    from mc_pipelines.gates import GateResult
 
 A_PATH = click.Path(path_type=Path)
 key_option = click.option("--key", type=A_PATH, help="The file of your SSH Ed25519 key (default: your ssh-agent's).")
 MOST_SHOWN = 20
 
 
-def _close(home: Home, month: str) -> "Close":
+def close_now(home: Home, month: str) -> "Close":
+    """The close of a month as its journal tells it, waivers judged by this machine's clock."""
+    return _close(home, month, datetime.now(UTC))
+
+
+def _close(home: Home, month: str, at: datetime | None = None) -> "Close":
     from mc_pipelines.close import month_key
     from mc_pipelines.closing.states import fold
     from mc_pipelines.evidence.position import journal_at_hand
 
     journal = journal_at_hand(home)
-    return fold(journal.entries() if journal else [], month_key(month)[:7])
+    return fold(journal.entries() if journal else [], month_key(month)[:7], at)
+
+
+@dataclass(frozen=True)
+class Waived:
+    """The gates that are waived, and every waiver of what failed, also those that have expired or are for some tenants only."""
+
+    gates: frozenset[str]
+    waivers: "list[dict[str, Any]]"
+
+    def shown(self, result: "GateResult") -> str:
+        return "waived" if result.gate in self.gates else result.status
+
+
+def waived_now(home: Home, month: str, results: "Iterable[GateResult]") -> Waived:
+    """What is waived of results that failed as they did in the month's newest edition."""
+    close = close_now(home, month)
+    failures = close.newest.failures if close.editions else {}
+    same = {each.gate for each in results if each.failure is not None and failures.get(each.gate) == each.failure}
+    return Waived(close.waived & same, [each for each in close.waivers_shown() if each["gate"] in same])
 
 
 @click.command()
@@ -36,7 +65,7 @@ def _close(home: Home, month: str) -> "Close":
 @click.option("--json", "as_json", is_flag=True, help="Print every tenant's state as JSON.")
 def status(month: str, as_json: bool) -> None:
     """Say where the close of MONTH stands: who is held and by what, who approved, what is locked. Example: mission status 2026-04"""
-    close = _close(Home.find(), month)
+    close = close_now(Home.find(), month)
     shown = status_document(close)
     if as_json:
         click.echo(json.dumps(shown, ensure_ascii=False))
@@ -54,12 +83,21 @@ def status(month: str, as_json: bool) -> None:
         click.echo(f"held: {each['tenant']} by {', '.join(each['blockers'])}")
     if len(held) > MOST_SHOWN:
         click.echo(f"and {len(held) - MOST_SHOWN} more; --json lists all")
+    for each in shown["waivers"]:
+        click.echo(waiver_line(each))
     for each in shown["approvals"]:
         click.echo(f"approved by {each['person']}: {each['tenants']} tenant(s), entry {each['entry']}")
     for each in shown["locks"]:
         click.echo(
             f"locked by {each['requested_by']} at {each['at']}: {each['tenants']} tenant(s) of edition {each['edition']}, entry {each['entry']}"
         )
+
+
+def waiver_line(each: "Mapping[str, Any]") -> str:
+    """A waiver as it is read: of which gate and whom, until when, why, whose, and by whom."""
+    whom = "" if each["tenants"] is None else f" for {', '.join(each['tenants'])}"
+    until = f"through {each['expires']}" if each["state"] == "stands" else f"expired after {each['expires']}"
+    return f"waived: {each['gate']}{whom} {until}: {each['rationale']} (owner {each['owner']}, signed by {each['person']}, entry {each['entry']})"
 
 
 def status_document(close: "Close") -> dict[str, Any]:
@@ -82,6 +120,7 @@ def status_document(close: "Close") -> dict[str, Any]:
             "everybody": list(newest.holds.everybody),
         },
         "counts": {name: sum(row["state"] == name for row in rows) for name in STATES},
+        "waivers": close.waivers_shown(),
         "approvals": [{"person": each.person, "tenants": len(each.tenants), "entry": each.entry.number} for each in close.standing],
         "locks": [
             {"edition": lock.edition, "tenants": len(lock.tenants), "requested_by": lock.entry.body["requested_by"]}
@@ -125,7 +164,7 @@ def approve(
         left = dict(_left_out(each) for each in without)
         from mc_pipelines.close import requester
 
-        data = approval_request(_close(home, month), list(tenants) or None, left, requester(), note)
+        data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
         request = _kept(home, f"approval-{month}", data)
         if only_request:
             click.echo(f"request  {request}\nnext     mission sign {request}")
@@ -158,6 +197,59 @@ def _kept(home: Home, name: str, data: bytes) -> Path:
     path = home.root / "requests" / f"{name}-{sha256(data)[:12]}.json"
     replace(path, data)
     return path
+
+
+@click.command()
+@click.argument("month")
+@click.argument("gate", required=False)
+@click.option("--rationale", default="", help="Why what failed may stand.")
+@click.option("--owner", default="", help="Who answers for it, for example team:sre.")
+@click.option("--expires", default="", metavar="YYYY-MM-DD", help="The last day, in UTC, on which it holds.")
+@click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant of those that the gate holds; repeated.")
+@click.option("--signed", type=A_PATH, help="A waiver that somebody has signed with `mission sign`.")
+@key_option
+@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+def waive(
+    month: str,
+    gate: str | None,
+    rationale: str,
+    owner: str,
+    expires: str,
+    tenants: tuple[str, ...],
+    signed: Path | None,
+    key: Path | None,
+    only_request: bool,
+) -> None:
+    """Waive what GATE found in MONTH's newest edition, with your own SSH key, for a time.
+
+    Example: mission waive 2026-04 metering_conflicts --rationale "settled by hand" --owner team:sre --expires 2026-05-31
+
+    It is bound to the figures that failed: other figures fail anew, and after its last day the same do. A waived gate is never shown as passed.
+    """
+    from mc_pipelines.closing.waive import waive as take
+    from mc_pipelines.closing.waive import waiver_request
+    from mc_pipelines.closing.waivers import Waiver
+
+    home = Home.find()
+    if signed is None:
+        if gate is None:
+            raise MissionError("name the gate that failed, or a signed waiver with --signed")
+        from mc_pipelines.close import requester
+
+        data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
+        request = _kept(home, f"waiver-{month}-{gate}", data)
+        if only_request:
+            click.echo(f"request  {request}\nnext     mission sign {request}")
+            return
+        signed = _signed(home, request, key)
+    from mc_pipelines.close import journal_of
+    from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.reshow import show_again
+
+    entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
+    click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
+    click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
+    show_again(home, entry.body["period"])
 
 
 @click.command()
@@ -229,4 +321,4 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
     click.echo(f"bundle {body['bundle']}")
 
 
-COMMANDS = (status, approve, sign, lock)
+COMMANDS = (status, waive, approve, sign, lock)

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def evaluate_month(shop: Workshop, period: str, pins: Mapping[str, int], gates: 
     con = connect()
     tables = sorted({gate.table for gate in gates})
     report.month_views(shop, con, period, tables, pins)
-    return evaluate(con, gates, {table: table for table in tables})
+    return evaluate(con, gates, {table: table for table in tables}, period[:7])
 
 
 def as_of_instant(con: "duckdb.DuckDBPyConnection", period: str) -> str:
@@ -134,7 +134,7 @@ def compute(
     con = connect()
     bind(shop, con, period, sorted(pins), pins)
     as_of = as_of_instant(con, period)
-    results = evaluate(con, gates, {gate.table: gate.table for gate in gates})
+    results = evaluate(con, gates, {gate.table: gate.table for gate in gates}, period[:7])
     files = payload(con, month_models(shop), period, as_of, results, before)
     ((basis,),) = con.sql(
         "SELECT coalesce(max(entry), 0) FROM metering.locked_tenants WHERE period <> CAST($period AS DATE)", params={"period": period}
@@ -165,7 +165,7 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
         _sign(shop, closing, digest, journal, requested_by or requester())
     standing = attempts(journal, month)[-1]
     progress("building the site")
-    pages = show(home, shop, closing, journal)
+    pages = show(home, shop, closing, journal, code_digest(home))
     write_views(home)
     return Attempt(
         month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
@@ -210,10 +210,12 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", req
     from mc_pipelines.evidence.checkpoint import Head
     from mc_pipelines.evidence.record import predicate
 
-    home, month = shop.home, closing.period[:7]
+    home, month, failures = shop.home, closing.period[:7], failures_of(closing.results)
     assert journal.signer is not None
     chain = journal.chain()
-    written = predicate(shop, closing, _of_month(chain, month), Head.of(chain))
+    counted = fold([entry for entry in chain if not entry.refused], month).waivers
+    waivers = [each.document() for each in counted if each.state(failures, datetime.now(UTC)) == "stands"]
+    written = predicate(shop, closing, waivers, _of_month(chain, month), Head.of(chain))
     name = f"{_next_edition(journal, month):03d}-{digest[:12]}"
     bundle = build(home.evidence / FOLDER / month, name, closing.files, written, journal.signer)
     reach("close.bundle_built")
@@ -225,6 +227,7 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", req
         "envelope": bundle.envelope,
         "bundle": bundle.path.relative_to(home.evidence).as_posix(),
         "failed": sorted(result.gate for result in closing.results if result.status != "passed" and result.severity == "critical"),
+        "failures": failures,
         "values": {result.gate: result.value for result in closing.results},
         "merkle": written["merkle"],
         "invoices": _batch(closing).get("digest"),
@@ -238,6 +241,11 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", req
         lambda entries: _already(entries, month, digest),
     )
     reach("close.journal_written")
+
+
+def failures_of(results: Sequence[GateResult]) -> dict[str, str | None]:
+    """By gate that did not pass the digest of its failure; None where there was no evidence, which nobody can waive."""
+    return {result.gate: result.failure for result in results if result.status != "passed"}
 
 
 def _of_month(entries: "Sequence[Entry]", month: str) -> "list[Entry]":
@@ -296,8 +304,8 @@ def standing(home: Home, month: str) -> Attempt:
     return Attempt(month, body["edition"], body["verdict"], results, bundle, body["digest"], False, ())
 
 
-def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal") -> Sequence[Path]:
-    """Write scoreboard, metering report and the page of the invoices; returns the files whose bytes changed."""
+def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code: str) -> Sequence[Path]:
+    """Write scoreboard, metering report and the page of the invoices; returns the files whose bytes changed. `code` computed the close."""
     from mc_pipelines.invoicing.batch_files import tenant_files
     from mc_pipelines.payload import METERING
     from mc_pipelines.site.build import build as build_site
@@ -309,7 +317,9 @@ def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal") -> Se
         if entry.kind == ATTEMPT:
             for gate, value in entry.body["values"].items():
                 history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    board = report.scoreboard(shop, closing.period, closing.as_of, closing.results, code_digest(home), history)
+    board = report.scoreboard(
+        shop, closing.period, closing.as_of, closing.results, code, history, fold(journal.entries(), month, datetime.now(UTC))
+    )
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
     return build_site(home.site, board, json.loads(closing.files[METERING]), _batch(closing), tenant_files(closing.files))

@@ -101,6 +101,8 @@ class GateResult:
     rows: int
     offending_count: int
     offending: list[dict[str, Any]]
+    failure: str | None = None
+    """Digest of what failed, for whoever waives it; None where it passed, and where without evidence nothing is known."""
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON types."""

@@ -3,7 +3,7 @@
 Only selection and naming belong here; every figure is a column of a mart, and the pages draw what stands here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from mc_pipelines.runner import Workshop
 if TYPE_CHECKING:
     import duckdb
 
+    from mc_pipelines.closing.states import Close
     from mc_pipelines.gates import GateResult
 
 TOP_TENANTS = 10
@@ -184,18 +185,31 @@ def corrections(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
 
 
 def scoreboard(
-    shop: Workshop, period: str, as_of: str, results: Sequence["GateResult"], code: str, history: Mapping[str, list[dict[str, Any]]]
+    shop: Workshop,
+    period: str,
+    as_of: str,
+    results: Sequence["GateResult"],
+    code: str,
+    history: Mapping[str, list[dict[str, Any]]],
+    close: "Close",
 ) -> dict[str, Any]:
-    """The gate scoreboard of one month. The verdict passes only when every critical gate passed; no evidence is no pass."""
-    counts = {"passed": 0, "failed": 0, "no_evidence": 0, "warning": 0}
+    """The gate scoreboard of one month. The verdict passes only when every critical gate passed; no evidence is no pass.
+
+    `close` says what is waived of its newest edition, whose `results` are; a waived gate is counted as waived, never as passed.
+    """
+    counts = {"passed": 0, "failed": 0, "no_evidence": 0, "warning": 0, "waived": 0}
+    waivers = close.waivers_shown()
     deliverables = []
     for name in sorted({result.deliverable for result in results}):
         declared = shop.catalog.deliverables[name]
         rows = []
         for result in (each for each in results if each.deliverable == name):
-            shown = result.status if result.status == "passed" or result.severity == "critical" else "warning"
+            waived = result.gate in close.waived
+            shown = "waived" if waived else result.status if result.status == "passed" or result.severity == "critical" else "warning"
             counts[shown] += 1
-            rows.append(result.to_json() | {"history": history.get(result.gate, []), "evidence": _page_of(result, period[:7])})
+            beside = {"waived": waived, "waivers": [each for each in waivers if each["gate"] == result.gate]}
+            beside |= {"history": history.get(result.gate, []), "evidence": _page_of(result, period[:7])}
+            rows.append(result.to_json() | beside)
         deliverables.append({"name": name, "title": declared.title, "about": declared.about, "gates": rows})
     return {
         "title": "Gate scoreboard",
@@ -203,6 +217,7 @@ def scoreboard(
         "as_of": as_of,
         "code": code[:12],
         "verdict": verdict(results),
+        "released": released(results, close.waived),
         "counts": counts,
         "deliverables": deliverables,
     }
@@ -213,7 +228,12 @@ def _page_of(result: "GateResult", month: str) -> str:
     return f"invoices/{month}.html" if result.table.startswith("metering.invoice") else f"metering/{month}.html"
 
 
+def released(results: Sequence["GateResult"], waived: Collection[str]) -> bool:
+    """Whether every critical gate passed or is waived."""
+    critical = [result for result in results if result.severity == "critical"]
+    return bool(critical) and all(result.status == "passed" or result.gate in waived for result in critical)
+
+
 def verdict(results: Sequence["GateResult"]) -> str:
     """'passed' when there are gates and every critical one passed; else 'failed'."""
-    critical = [result for result in results if result.severity == "critical"]
-    return "passed" if critical and all(result.status == "passed" for result in critical) else "failed"
+    return "passed" if released(results, ()) else "failed"

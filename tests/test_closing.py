@@ -126,6 +126,7 @@ def test_a_held_tenant_is_left_out_and_locked_in_a_later_edition(journal: Journa
         "envelope": "ee" * 32,
         "tenants": ["beta"],
         "approvals": [6, 7],
+        "waivers": [],
         "requested_by": "ops",
     }
     assert close(journal).locks["acme"].edition == 1

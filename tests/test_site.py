@@ -51,6 +51,8 @@ GATE: dict[str, Any] = {
     "offending_count": 0,
     "offending": [],
     "evidence": "metering/2026-04.html",
+    "waived": False,
+    "waivers": [],
 }
 
 
@@ -126,7 +128,8 @@ def board() -> dict[str, Any]:
         "as_of": "2026-05-03T06:00:00.000000Z",
         "code": "7f3c91e2aa01",
         "verdict": "failed",
-        "counts": {"passed": 6, "failed": 1, "no_evidence": 1, "warning": 1},
+        "released": False,
+        "counts": {"passed": 6, "failed": 1, "no_evidence": 1, "warning": 1, "waived": 0},
         "deliverables": [
             {"name": "metering", "title": "Metering close", "about": "Usage counted and reconciled.", "gates": metering},
             {"name": "landing", "title": "Landing", "about": "What arrived, and whether all of it did.", "gates": landing},
@@ -448,13 +451,37 @@ def test_empty_documents_are_pages_that_say_so(tmp_path: Path) -> None:
 
 
 def test_a_deliverable_without_gates_and_a_ready_verdict(tmp_path: Path) -> None:
-    document = board() | {"verdict": "passed", "counts": {"passed": 1, "failed": 0, "no_evidence": 0, "warning": 0}}
+    document = board() | {"verdict": "passed", "released": True, "counts": dict.fromkeys(board()["counts"], 0) | {"passed": 1}}
     document["deliverables"][0]["gates"] = document["deliverables"][0]["gates"][:1]
     document["deliverables"][1]["gates"] = []
     build(tmp_path, document, report())
     text = Page(tmp_path / "index.html").text
     assert "Ready: the one gate passed" in text
     assert "No gate is declared for this deliverable" in text
+
+
+def test_what_is_waived_shows_who_why_and_until_and_never_as_passed(tmp_path: Path) -> None:
+    document = board() | {"released": True, "counts": {"passed": 6, "failed": 0, "no_evidence": 0, "warning": 1, "waived": 2}}
+    said: dict[str, Any] = {
+        "gate": "variance_tenant",
+        "tenants": None,
+        "rationale": "<b>agreed</b> with them",
+        "owner": "team:sre",
+        "expires": "2026-05-31",
+    }
+    said |= {"person": "dana", "entry": 7, "failure": "f1" * 32, "state": "stands"}
+    failed = next(gate for gate in document["deliverables"][0]["gates"] if gate["status"] == "failed")
+    expired = said | {"tenants": ["acme"], "state": "expired", "expires": "2026-05-01"}
+    failed |= {"waived": True, "waivers": [said, expired]}
+    build(tmp_path, document, report())
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    row = source.split('<tbody class="waived">')[1].split("</tbody>")[0]
+    assert 'class="pill waived"' in row
+    assert "Passed" not in row
+    text = Page(tmp_path / "index.html").text
+    assert "Not passed, but waived: 2 gates with a signed rationale" in text
+    assert "Waived through 2026-05-31: <b>agreed</b> with them Owner team:sre · signed by dana · entry 7" in text
+    assert "Was waived, expired: for acme through 2026-05-01" in text
 
 
 def test_a_missing_field_is_an_error_and_leaves_the_pages_as_they_were(tmp_path: Path) -> None:

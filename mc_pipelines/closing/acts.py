@@ -4,6 +4,7 @@ Asked again for what is done already, an act returns the entry that did it. Wher
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.closing.states import APPROVAL, LOCK, NEEDED, Close, chosen, fold
@@ -37,8 +38,8 @@ def approval_request(close: Close, tenants: Sequence[str] | None, without: Mappi
     )
 
 
-def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, where: str) -> "Entry":
-    """Take a person's signed approval into the journal; it is bound to the digest of the edition that they saw.
+def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, where: str, at: datetime | None = None) -> "Entry":
+    """Take a person's signed approval into the journal at `at` (default: now); it is bound to the digest of the edition that they saw.
 
     MissionError, beginning with `where`, for an envelope that does not verify; and for an approval of another edition than the newest, of a
     tenant that is held or locked, or by whoever asked for the edition.
@@ -47,7 +48,7 @@ def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, whe
     said = found.statement
     if found.kind != APPROVAL or set(said) != STATEMENT:
         raise MissionError(f"{where}: a signed {found.kind}, no approval of a close. Make one with `mission approve MONTH`.")
-    period, tenants = str(said["period"]), frozenset(map(str, said["tenants"]))
+    period, tenants, moment = str(said["period"]), frozenset(map(str, said["tenants"])), at or datetime.now(UTC)
     body = {
         "period": period,
         "edition": said["edition"],
@@ -60,12 +61,12 @@ def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, whe
     }
 
     def validate(entries: "list[Entry]") -> "Entry | None":
-        close = fold(entries, period)
+        close = fold(entries, period, moment)
         if (done := _approved_already(close, found, tenants)) is None:
             up_to_date(entries, close, tenants)
         return done
 
-    return journal.append(APPROVAL, body, validate)
+    return journal.append(APPROVAL, body, validate, moment)
 
 
 def _approved_already(close: Close, found: SignOff, tenants: frozenset[str]) -> "Entry | None":
@@ -85,14 +86,16 @@ def _approved_already(close: Close, found: SignOff, tenants: frozenset[str]) -> 
     return None
 
 
-def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, requested_by: str) -> "Entry":
-    """Fix the close of tenants that two people approved: those named, or all that are. No act unlocks.
+def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, requested_by: str, at: datetime | None = None) -> "Entry":
+    """Fix the close of tenants that two people approved, at `at` (default: now): those named, or all that are. No act unlocks.
 
     MissionError for a tenant that is not approved yet, and where none is; one that names who was first, where a tenant is locked otherwise.
     """
 
+    moment = at or datetime.now(UTC)
+
     def of(entries: "list[Entry]") -> tuple[Close, tuple[str, ...]]:
-        close = fold(entries, period)
+        close = fold(entries, period, moment)
         ready = tuple(tenant for tenant in close.open_tenants if close.state(tenant) == "approved")
         return close, ready if tenants is None else tuple(sorted(set(tenants)))
 
@@ -113,10 +116,11 @@ def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, request
             "envelope": newest.envelope,
             "tenants": list(asked),
             "approvals": sorted({each.entry.number for tenant in asked for each in close.approvers(tenant)}),
+            "waivers": sorted(each.entry for each in close.standing_waivers if any(map(each.releases, asked))),
             "requested_by": requested_by,
         }
 
-    return journal.append(LOCK, body, validate)
+    return journal.append(LOCK, body, validate, moment)
 
 
 def up_to_date(entries: "Iterable[Entry]", close: Close, tenants: Iterable[str]) -> None:

@@ -61,7 +61,11 @@ def bookings(rated: Mapping[str, Any], accounts: Accounts) -> list[Booking]:
     for part, about in ((rated, ""), *((each, f" of {each['original_period']}") for each in rated["corrections"])):
         found += _earned(part["lines"], accounts, about)
         found += [
-            (accounts.taxes.get(each["tax"], accounts.tax), EXACT.minus(Decimal(each["amount"])), f"{each['tax']} {each['percent']} %{about}")
+            (
+                accounts.taxes.get(each["tax"], accounts.tax),
+                EXACT.minus(Decimal(each["amount"])),
+                f"{each['tax']} {each['percent']} %{about}",
+            )
             for each in part["taxes"]
         ]
     if rest := total(amount for _, amount, _ in found):

@@ -1,13 +1,15 @@
-"""A month's close as the journal tells it: editions, approvals, locks, and from them the state of every tenant.
+"""A month's close as the journal tells it: editions, waivers, approvals, locks, and from them the state of every tenant.
 
 Only folding belongs here, and what a transition needs. Nothing is read from the lake, and no clock is asked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from mc_pipelines.closing.holds import Holds
+from mc_pipelines.closing.waivers import WAIVER, Waiver, left_of, waived
 from mc_pipelines.errors import MissionError
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ class Edition:
     holds: Holds
     requested_by: str
     entry: int
-    basis: int
+    basis: int = 0
     """Number of the newest lock of another month that its corrections take into account; 0 where there is none."""
+    failures: Mapping[str, str | None] = field(default_factory=dict)
+    """By gate that did not pass the digest of its failure, None where there was no evidence."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,19 @@ class Lock:
 
 @dataclass
 class Close:
-    """Everything that the journal says of one month: editions, approvals, and the lock of each tenant that has one."""
+    """Everything that the journal says of one month: editions, waivers, approvals, and the lock of each tenant that has one.
+
+    `at` is the moment that waivers are judged at; without one they release nobody, and holds are as the gates left them.
+    """
 
     period: str
+    at: datetime | None = None
     editions: list[Edition] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     locks: dict[str, Lock] = field(default_factory=dict)
+    present: frozenset[str] | None = None
+    """Tenants of the first edition that was locked; None before."""
 
     @property
     def newest(self) -> Edition:
@@ -82,10 +93,26 @@ class Close:
 
     def closed_without(self, tenant: str) -> bool:
         """Whether the first locked edition did not have this tenant: its month is closed with nothing, what came later is a correction."""
-        if not self.locks:
-            return False
-        first = min(self.locks.values(), key=lambda lock: lock.entry.number).edition
-        return not any(tenant in each.holds.tenants for each in self.editions if each.number == first)
+        return self.present is not None and tenant not in self.present
+
+    @property
+    def standing_waivers(self) -> tuple[Waiver, ...]:
+        """The waivers that hold at `at`, of what failed in the newest edition."""
+        if self.at is None or not self.editions:
+            return ()
+        return tuple(each for each in self.waivers if each.state(self.newest.failures, self.at) == "stands")
+
+    @property
+    def waived(self) -> frozenset[str]:
+        """The gates of the newest edition that did not pass, and hold nobody because they are waived."""
+        return waived(self.standing_waivers, self.newest.holds) if self.editions else frozenset()
+
+    def waivers_shown(self) -> list[dict[str, Any]]:
+        """Every waiver of what failed in the newest edition, with `state`: stands, or expired."""
+        if self.at is None or not self.editions:
+            return []
+        found = [each.document() | {"state": each.state(self.newest.failures, self.at)} for each in self.waivers]
+        return [each for each in found if each["state"] != "of another failure"]
 
     @property
     def standing(self) -> tuple[Approval, ...]:
@@ -118,20 +145,26 @@ class Close:
         )
 
 
-def fold(entries: Iterable["Entry"], period: str) -> Close:
-    """The close of a month ('2026-04') from the entries that count, in order."""
-    close = Close(period)
+def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) -> Close:
+    """The close of a month ('2026-04') from the entries that count, in order; what is waived at `at` holds nobody in the newest edition."""
+    close = Close(period, at)
     for entry in entries:
         if entry.body.get("period") != period:
             continue
         if entry.kind == ATTEMPT and "holds" in entry.body:
             close.editions.append(_edition(entry.body, entry.number))
+        elif entry.kind == WAIVER:
+            close.waivers.append(Waiver.read(entry))
         elif entry.kind == APPROVAL:
             body = entry.body
             close.approvals.append(Approval(body["person"], body["edition"], body["digest"], frozenset(body["tenants"]), entry))
         elif entry.kind == LOCK:
             lock = Lock(entry.body["edition"], entry.body["digest"], entry.body["bundle"], frozenset(entry.body["tenants"]), entry)
             close.locks |= dict.fromkeys(lock.tenants, lock)
+            if close.present is None:
+                close.present = frozenset(tenant for each in close.editions if each.number == lock.edition for tenant in each.holds.tenants)
+    if standing := close.standing_waivers:
+        close.editions[-1] = replace(close.newest, holds=left_of(close.newest.holds, standing))
     return close
 
 
@@ -146,6 +179,7 @@ def _edition(body: Mapping[str, Any], entry: int) -> Edition:
         requested_by=body["requested_by"],
         entry=entry,
         basis=body.get("basis", 0),
+        failures=body.get("failures", {}),
     )
 
 

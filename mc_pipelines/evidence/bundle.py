@@ -85,6 +85,23 @@ def payload_file(bundle: Path, digest: str, path: str, absent: bytes | None = No
     return found
 
 
+def payload_files(bundle: Path, digest: str) -> dict[str, bytes]:
+    """Every file under data/ of the bundle whose payload has this digest, by its path there. MissionError as `payload_file`."""
+    listed = bundle / "manifest-sha256.txt"
+    try:
+        manifested = listed.read_bytes()
+        if sha256(manifested) != digest:
+            raise MissionError(f"{listed}: not the file that was signed; restore the bundle from a copy")
+        lines = [line.split("  ", 1) for line in manifested.decode().splitlines()]
+        found = {name: (bundle / name).read_bytes() for _, name in lines}
+    except OSError as error:
+        raise MissionError(f"{error.filename}: {error.strerror}; restore the bundle from a copy") from error
+    for expected, name in lines:
+        if sha256(found[name]) != expected:
+            raise MissionError(f"{bundle / name}: not the file that was signed; restore the bundle from a copy")
+    return {name.removeprefix("data/"): data for name, data in found.items()}
+
+
 def bag_info(size: int, count: int) -> bytes:
     """bag-info.txt: what follows from the payload and nothing else. `size` in bytes."""
     return f"Bag-Software-Agent: mc-pipelines\nPayload-Oxum: {size}.{count}\n".encode()

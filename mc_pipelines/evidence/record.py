@@ -32,8 +32,10 @@ REPEATED = ("period", "as_of", "code", "inputs", "acceptance", "models")
 """The keys that `Recorded.read` needs to compute the close again."""
 
 
-def predicate(shop: Workshop, closing: "Closing", earlier: "Sequence[Entry]", head: Head) -> dict[str, Any]:
-    """Code, parameters, pinned inputs, landing files, SQL, gates, earlier attempts, and the journal's head before this one."""
+def predicate(
+    shop: Workshop, closing: "Closing", waivers: Sequence[Mapping[str, Any]], earlier: "Sequence[Entry]", head: Head
+) -> dict[str, Any]:
+    """Code, parameters, pinned inputs, landing files, SQL, gates, the waivers that stand, earlier attempts, and the journal's head before this one."""
     retention = read_retention(shop.home)
     return {
         "deliverable": closing.deliverable,
@@ -50,7 +52,7 @@ def predicate(shop: Workshop, closing: "Closing", earlier: "Sequence[Entry]", he
         "models": {model.key: _declared(model) for model in shop.catalog.ordered()},
         "acceptance": [gate.model_dump() for gate in closing.gates],
         "gates": [result.to_json() for result in closing.results],
-        "waivers": [],
+        "waivers": list(waivers),
         "merkle": roots(closing.files),
         "earlier_attempts": [
             {key: entry.body[key] for key in ("edition", "verdict", "digest", "bundle")} | {"refused": entry.refused} for entry in earlier

@@ -142,6 +142,7 @@ def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = 
             month=month,
             invoiced=invoiced,
             headline=headline(board),
+            outcome="waived" if board["verdict"] != "passed" and board["released"] else board["verdict"],
             spark=spark,
             history_table=history_table,
             table=offending_table,
@@ -160,7 +161,11 @@ def headline(board: Mapping[str, Any]) -> str:
     if board["verdict"] == "passed":
         if counts["warning"]:
             return f"Ready: every critical gate passed, {words(counts['warning'], 'warning')}"
+        if counts["waived"]:
+            return f"Ready: every critical gate passed, {number(counts['waived'])} waived"
         return "Ready: the one gate passed" if judged == 1 else f"Ready: all {number(judged)} gates passed"
+    if board["released"]:
+        return f"Not passed, but waived: {words(counts['waived'], 'gate')} with a signed rationale"
     parts = []
     if counts["failed"]:
         parts.append(f"{words(counts['failed'], 'gate')} failed")
