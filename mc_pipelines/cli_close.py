@@ -91,6 +91,14 @@ def status(month: str, as_json: bool) -> None:
         click.echo(
             f"locked by {each['requested_by']} at {each['at']}: {each['tenants']} tenant(s) of edition {each['edition']}, entry {each['entry']}"
         )
+    for each in shown["notes"]:
+        click.echo(f"finance note by {each['person']} on edition {', '.join(map(str, each['editions']))}, entry {each['entry']}")
+    for each in shown["publications"]:
+        click.echo(f"published by {each['requested_by']} at {each['at']}: {each['invoices']} invoice(s), entry {each['entry']}")
+    if shown["issued"] is not None:
+        click.echo(
+            f"issued: {shown['issued']['issued']} of {shown['issued']['published']} invoice(s), {shown['issued']['differences']} difference(s)"
+        )
 
 
 def waiver_line(each: "Mapping[str, Any]") -> str:
@@ -127,6 +135,18 @@ def status_document(close: "Close") -> dict[str, Any]:
             | {"at": instant(lock.entry.signed_at), "entry": number}
             for number, lock in sorted(locks.items())
         ],
+        "notes": [
+            {"person": each.person, "editions": [own["edition"] for own in each.entry.body["editions"]], "entry": each.entry.number}
+            for each in close.notes
+        ],
+        "publications": [
+            {name: entry.body[name] for name in ("invoices", "bundle", "requested_by")}
+            | {"tenants": len(entry.body["tenants"]), "at": instant(entry.signed_at), "entry": number}
+            for number, entry in sorted({each.entry.number: each.entry for each in close.publications.values()}.items())
+        ],
+        "issued": {name: close.issued[-1].body[name] for name in ("published", "issued", "differences", "sha256")}
+        if close.issued
+        else None,
         "tenants": rows,
     }
 
@@ -165,11 +185,11 @@ def approve(
         from mc_pipelines.close import requester
 
         data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
-        request = _kept(home, f"approval-{month}", data)
+        request = kept_request(home, f"approval-{month}", data)
         if only_request:
             click.echo(f"request  {request}\nnext     mission sign {request}")
             return
-        signed = _signed(home, request, key)
+        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
 
@@ -189,7 +209,7 @@ def _left_out(text: str) -> tuple[str, str]:
     return tenant, reason
 
 
-def _kept(home: Home, name: str, data: bytes) -> Path:
+def kept_request(home: Home, name: str, data: bytes) -> Path:
     """Write a request under its digest, so that the same request is one file."""
     from mc_pipelines.evidence.canonical import sha256
     from mc_pipelines.site.build import replace
@@ -237,11 +257,11 @@ def waive(
         from mc_pipelines.close import requester
 
         data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
-        request = _kept(home, f"waiver-{month}-{gate}", data)
+        request = kept_request(home, f"waiver-{month}-{gate}", data)
         if only_request:
             click.echo(f"request  {request}\nnext     mission sign {request}")
             return
-        signed = _signed(home, request, key)
+        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
     from mc_pipelines.reshow import show_again
@@ -260,11 +280,11 @@ def sign(request: Path, key: Path | None) -> None:
 
     The key is found in your ssh-agent, or in the file that --key names; its passphrase is asked for, or read from MISSION_KEY_PASSPHRASE.
     """
-    path = _signed(Home.find(), request, key)
+    path = sign_request_file(Home.find(), request, key)
     click.echo(f"signed  {path}")
 
 
-def _signed(home: Home, request: Path, key: Path | None) -> Path:
+def sign_request_file(home: Home, request: Path, key: Path | None) -> Path:
     """The signed request beside the request."""
     from mc_pipelines.evidence.people import read_people
     from mc_pipelines.evidence.signoff import read_request

@@ -14,6 +14,7 @@ POINTS = (
     "close.bundle_built",
     "close.journal_written",
     "journal.entry_written",
+    "publish.bundle_built",
 )
 
 

@@ -52,6 +52,7 @@ LEFT_OUT = (
     "metering.variance_unreferenced",
 )
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("dana", "erin")}
+FINANCE = Ed25519PrivateKey.generate()
 
 
 def requests(month: str, count: int, tenant: str = "acme", *, first: int = 0, landed: str | None = None) -> list[Row]:
@@ -86,9 +87,15 @@ def lock(home: Home, month: str, tenants: Sequence[str] | None = None) -> None:
 
 
 def people(bench: Bench) -> None:
-    """Two people who approve."""
-    lines = {name: key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() for name, key in KEYS.items()}
-    declared = [f'  - {{person: {name}, name: {name}, roles: [approver], key: "{line}"}}\n' for name, line in lines.items()]
+    """Two people who approve, and finn of finance."""
+    lines = {
+        name: key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        for name, key in (KEYS | {"finn": FINANCE}).items()
+    }
+    role = {"finn": "finance"}
+    declared = [
+        f'  - {{person: {name}, name: {name}, roles: [{role.get(name, "approver")}], key: "{line}"}}\n' for name, line in lines.items()
+    ]
     bench.declare("people", "people:\n" + "".join(declared))
 
 

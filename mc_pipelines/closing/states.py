@@ -15,11 +15,13 @@ from mc_pipelines.errors import MissionError
 if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
-ATTEMPT, APPROVAL, LOCK = (f"metering.close.{name}" for name in ("attempt", "approval", "lock"))
+ATTEMPT, APPROVAL, LOCK, PUBLICATION = (f"metering.close.{name}" for name in ("attempt", "approval", "lock", "publication"))
+NOTE = "metering.finance_note"
+ISSUED = "metering.close.issued"
 NEEDED = 2
 """Different people who must approve the same edition."""
-State = Literal["candidate", "reconciled", "approved", "locked"]
-STATES: tuple[State, ...] = ("candidate", "reconciled", "approved", "locked")
+State = Literal["candidate", "reconciled", "approved", "locked", "published"]
+STATES: tuple[State, ...] = ("candidate", "reconciled", "approved", "locked", "published")
 """In the order in which a tenant goes through them. A candidate is held by a gate, a reconciled tenant waits for approvals."""
 
 
@@ -63,6 +65,23 @@ class Lock:
     entry: "Entry"
 
 
+@dataclass(frozen=True)
+class Note:
+    """A finance note on the editions with these digests."""
+
+    person: str
+    digests: frozenset[str]
+    entry: "Entry"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A bundle in which the invoices of tenants were handed over."""
+
+    bundle: str
+    entry: "Entry"
+
+
 @dataclass
 class Close:
     """Everything that the journal says of one month: editions, waivers, approvals, and the lock of each tenant that has one.
@@ -76,6 +95,9 @@ class Close:
     waivers: list[Waiver] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     locks: dict[str, Lock] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    publications: dict[str, Publication] = field(default_factory=dict)
+    issued: list["Entry"] = field(default_factory=list)
     present: frozenset[str] | None = None
     """Tenants of the first edition that was locked; None before."""
 
@@ -130,6 +152,8 @@ class Close:
 
     def state(self, tenant: str) -> State:
         """Where a tenant's close stands."""
+        if tenant in self.publications:
+            return "published"
         if tenant in self.locks or self.closed_without(tenant):
             return "locked"
         if tenant not in self.newest.holds.green:
@@ -163,6 +187,12 @@ def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) ->
             close.locks |= dict.fromkeys(lock.tenants, lock)
             if close.present is None:
                 close.present = frozenset(tenant for each in close.editions if each.number == lock.edition for tenant in each.holds.tenants)
+        elif entry.kind == NOTE:
+            close.notes.append(Note(entry.body["person"], frozenset(each["digest"] for each in entry.body["editions"]), entry))
+        elif entry.kind == PUBLICATION:
+            close.publications |= dict.fromkeys(entry.body["tenants"], Publication(entry.body["bundle"], entry))
+        elif entry.kind == ISSUED:
+            close.issued.append(entry)
     if standing := close.standing_waivers:
         close.editions[-1] = replace(close.newest, holds=left_of(close.newest.holds, standing))
     return close
