@@ -9,8 +9,8 @@ from conftest import Bench, Row, bind, event, seen
 
 from mc_pipelines.acceptance import evaluate
 from mc_pipelines.engine import connect
-from mc_pipelines.evidence.reproduce import month_again
 from mc_pipelines.gates import gates_of
+from mc_pipelines.month_again import month_again
 from mc_pipelines.report import records
 
 TENANTS = """tenants:
