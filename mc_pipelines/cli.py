@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_close, cli_evidence, cli_home, cli_publish, cli_rating
+from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_rating
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -342,5 +342,5 @@ def _last_closed(home: Home) -> str:
     return months[-1]
 
 
-for _command in (*cli_close.COMMANDS, *cli_publish.COMMANDS, *cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
+for _command in (*cli_close.COMMANDS, *cli_finance.COMMANDS, *cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
     main.add_command(_command)

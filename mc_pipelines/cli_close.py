@@ -200,6 +200,13 @@ def approve(
     )
     for tenant, why in body["without"].items():
         click.echo(f"without {tenant}: {why}")
+    _show_board(home, body["period"])
+
+
+def _show_board(home: Home, month: str) -> None:
+    from mc_pipelines.reshow import show_board
+
+    show_board(home, month)
 
 
 def _left_out(text: str) -> tuple[str, str]:
@@ -270,6 +277,7 @@ def waive(
     click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
     click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
     show_again(home, entry.body["period"])
+    _show_board(home, entry.body["period"])
 
 
 @click.command()
@@ -333,12 +341,14 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
     from mc_pipelines.close import lock as fix
     from mc_pipelines.close import requester
 
-    entry = fix(Home.find(), month, list(tenants) or None, requester())
+    home = Home.find()
+    entry = fix(home, month, list(tenants) or None, requester())
     body = entry.body
     click.echo(
         f"entry {entry.number}: {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']} locked by {body['requested_by']}"
     )
     click.echo(f"bundle {body['bundle']}")
+    _show_board(home, body["period"])
 
 
 COMMANDS = (status, waive, approve, sign, lock)

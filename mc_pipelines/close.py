@@ -165,7 +165,9 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
         _sign(shop, closing, digest, journal, requested_by or requester())
     standing = attempts(journal, month)[-1]
     progress("building the site")
-    pages = show(home, shop, closing, journal, code_digest(home))
+    from mc_pipelines.reshow import show_board
+
+    pages = [*show(home, shop, closing, journal, code_digest(home)), *show_board(home, month)]
     write_views(home)
     return Attempt(
         month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
@@ -322,4 +324,7 @@ def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code:
     )
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
-    return build_site(home.site, board, json.loads(closing.files[METERING]), _batch(closing), tenant_files(closing.files))
+    others = [(f"finance/{month}.html", f"Finance {month}")]
+    if any(entry.kind == f"{DELIVERABLE}.rehearsal" for entry in journal.entries()):
+        others.append(("tonight.html", "Tonight"))
+    return build_site(home.site, board, json.loads(closing.files[METERING]), _batch(closing), tenant_files(closing.files), others)

@@ -246,25 +246,31 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
         from mc_pipelines.close import journal_of
         from mc_pipelines.closing.acts import approve as take
         from mc_pipelines.evidence.people import read_people
+        from mc_pipelines.reshow import show_board
 
         path = Path(config.sign_off)
         entry = take(journal_of(home), read_people(home), path.read_bytes(), str(path))
+        show_board(home, entry.body["period"])
         context.log.info(f"entry {entry.number}: {entry.body['person']} approved {len(entry.body['tenants'])} tenant(s)")
 
     @dg.op(description="Fix the close of approved tenants, for ever.")
     def lock(context: dg.OpExecutionContext, config: LockClose) -> None:
         from mc_pipelines.close import lock as fix
         from mc_pipelines.close import requester
+        from mc_pipelines.reshow import show_board
 
         entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
+        show_board(home, entry.body["period"])
         context.log.info(f"entry {entry.number}: {len(entry.body['tenants'])} tenant(s) of edition {entry.body['edition']} locked")
 
     @dg.op(description="Hand over locked invoices that a finance note covers.")
     def publish(context: dg.OpExecutionContext, config: LockClose) -> None:
         from mc_pipelines.close import requester
         from mc_pipelines.closing.publication import publish as hand_over
+        from mc_pipelines.reshow import show_board
 
         entry = hand_over(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
+        show_board(home, entry.body["period"])
         context.log.info(f"entry {entry.number}: {entry.body['invoices']} invoice(s) published")
 
     @dg.job(name="approve_close", description="A person's signed approval of a month's newest edition.")
@@ -282,6 +288,33 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
         publish()
 
     return [approve_close, lock_close, publish_close]
+
+
+class Tonight(dg.Config):
+    """The day after which the month is closed as if it ended; without one the last that has landed."""
+
+    day: str = ""
+
+
+def tonight_job(home: Home) -> dg.JobDefinition:
+    """What `mission tonight` does."""
+
+    @dg.op(description="Close the running month as if it ended after its last landing day, as a rehearsal that cannot be locked.")
+    def rehearse(context: dg.OpExecutionContext, config: Tonight) -> None:
+        from mc_pipelines.close import requester
+        from mc_pipelines.closing.rehearsal import rehearse as close_tonight
+        from mc_pipelines.site.finance import build_tonight
+
+        asked_by = context.run.tags.get("requested_by") or requester()
+        found = close_tonight(home, day=config.day, run_id=context.run.run_id, progress=context.log.info, requested_by=asked_by).document
+        build_tonight(home.site, found)
+        context.log.info(f"{found['would_close']} of {found['tenants']} tenant(s) would close after {found['day']}")
+
+    @dg.job(name="tonight", description="The running month closed as if it ended now: a rehearsal each night, after the day's run.")
+    def tonight() -> None:
+        rehearse()
+
+    return tonight
 
 
 def build_defs(home: Home | None = None) -> dg.Definitions:
@@ -304,6 +337,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
         dg.define_asset_job(MONTH_END, monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
     ]
+    tonight = tonight_job(home)
     files = [
         dg.AssetSpec(
             ["files", source], group_name="staging", description=f"Landed files of {source}, as the sensor saw them.", kinds={"file"}
@@ -318,8 +352,8 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             close_asset(home, closed, months),
         ],
         asset_checks=[check(home, gate, months) for gate in gates],
-        jobs=[*jobs, *life_jobs(home)],
+        jobs=[*jobs, *life_jobs(home), tonight],
         schedules=automation.schedules(),
-        sensors=automation.sensors(home, days),
+        sensors=[*automation.sensors(home, days), automation.after_the_day(jobs[0], tonight)],
         executor=dg.in_process_executor,
     )

@@ -1,7 +1,8 @@
-"""A close that stands, shown again from its bundle: what was waived since must be seen, and nothing is computed or judged for it."""
+"""A close that stands, shown again after an act, from the journal and its bundles: nothing is computed or judged for it."""
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mc_pipelines.close import DELIVERABLE, Closing, journal_of, month_key, show
@@ -24,3 +25,21 @@ def show_again(home: Home, month: str) -> Sequence[Path]:
     results = [GateResult(**each) for each in json.loads(files[GATES])]
     closing = Closing(DELIVERABLE, month_key(month), predicate["as_of"], {}, (), results, newest.holds, newest.basis, files)
     return show(home, Workshop.open(home), closing, journal, predicate["code"]["digest"])
+
+
+def show_board(home: Home, month: str) -> Sequence[Path]:
+    """Write the finance dashboard of a month; returns the files whose bytes changed.
+
+    Where somebody acted meanwhile it is written again, so that of several who write at once the last word is the journal's.
+    """
+    from mc_pipelines.closing.board import board
+    from mc_pipelines.site.finance import build_board
+
+    journal = journal_of(home)
+    entries = journal.entries()
+    while fold(entries, month).editions:
+        pages = build_board(home.site, board(home, entries, month, datetime.now(UTC)))
+        read, entries = len(entries), journal.entries()
+        if len(entries) == read:
+            return pages
+    return ()

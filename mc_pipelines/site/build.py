@@ -40,10 +40,12 @@ def build(
     metering: Mapping[str, Any],
     batch: Mapping[str, Any] = MappingProxyType({}),
     previews: Mapping[str, bytes] = MappingProxyType({}),
+    others: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
     """Write pages and JSON of one close under `site`; returns the paths whose bytes changed, in the order written.
 
-    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`.
+    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`,
+    `others` pages that the scoreboard leads to: (path, label).
     The same documents give the same bytes: no clock, no run, no state of the folder enters. Raises MissionError for a period that is
     no month, jinja2.UndefinedError where a field is missing.
     """
@@ -62,7 +64,7 @@ def build(
             site / "invoices" / f"{month}.json": canonical_json(batch),
             site / "invoices" / f"{month}.html": environment().get_template("invoices.html.j2").render(invoices.context(batch)).encode(),
         }
-    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch))
+    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch), others)
     with writing(site):
         changed = [path for path, data in files.items() if replace(path, data)]
         return [*changed, *_swept(site / "invoices", month, files)]
@@ -130,7 +132,7 @@ def words(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False) -> bytes:
+def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False, others: Sequence[tuple[str, str]] = ()) -> bytes:
     """The gate scoreboard as HTML; `month` is the metering report that it links to, `invoiced` where there is a page of invoices too."""
     board = {"attempts": [], "bundle": None, **scoreboard}
     page = (
@@ -141,6 +143,7 @@ def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = 
             fig=Figures(board),
             month=month,
             invoiced=invoiced,
+            others=others,
             headline=headline(board),
             outcome="waived" if board["verdict"] != "passed" and board["released"] else board["verdict"],
             spark=spark,
