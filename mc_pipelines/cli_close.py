@@ -301,7 +301,9 @@ def _signed(home: Home, request: Path, key: Path | None) -> Path:
     people = read_people(home)
     own = _own_key(home, key)
     said = found["statement"]
-    shown = {name: f"{len(value)} of them" if isinstance(value, list) else value for name, value in said.items()}
+    shown = {
+        name: f"{len(value)} of them" if isinstance(value, list) and len(value) > MOST_SHOWN else value for name, value in said.items()
+    }
     click.echo(f"signing {found['kind']}: {json.dumps(shown, ensure_ascii=False)}", err=True)
     path = request.with_suffix(".signed.json")
     replace(path, sign_request(found, own, people))
