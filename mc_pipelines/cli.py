@@ -71,6 +71,7 @@ def demo(fault: str | None, as_json: bool) -> None:
 
     from mc_pipelines import demo as sample
     from mc_pipelines.calendars import days
+    from mc_pipelines.demo_person import sign_explanations
     from mc_pipelines.report import released
 
     began = monotonic()
@@ -78,6 +79,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     say("laying the samples into the landing zone")
     laid = sample.lay(home, fault)
     before = _versions(home)
+    say(sign_explanations(home, laid["month"]))
     landed = sorted({path.name for path in home.landing.glob("*/????-??-??")})
     _run(home, "daily", days(landed[0], landed[-1]))
     done = _close(home, laid["month"])

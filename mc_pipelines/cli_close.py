@@ -233,6 +233,7 @@ def kept_request(home: Home, name: str, data: bytes) -> Path:
 @click.option("--owner", default="", help="Who answers for it, for example team:sre.")
 @click.option("--expires", default="", metavar="YYYY-MM-DD", help="The last day, in UTC, on which it holds.")
 @click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant of those that the gate holds; repeated.")
+@click.option("--explained", is_flag=True, help="No gate, but what reference/explained.yaml explains of this month.")
 @click.option("--signed", type=A_PATH, help="A waiver that somebody has signed with `mission sign`.")
 @key_option
 @click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
@@ -243,6 +244,7 @@ def waive(
     owner: str,
     expires: str,
     tenants: tuple[str, ...],
+    explained: bool,
     signed: Path | None,
     key: Path | None,
     only_request: bool,
@@ -258,9 +260,12 @@ def waive(
     from mc_pipelines.closing.waivers import Waiver
 
     home = Home.find()
+    if explained:
+        _sign_explanations(home, month, signed, key, only_request)
+        return
     if signed is None:
         if gate is None:
-            raise MissionError("name the gate that failed, or a signed waiver with --signed")
+            raise MissionError("name the gate that failed, a signed waiver with --signed, or --explained")
         from mc_pipelines.close import requester
 
         data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
@@ -278,6 +283,27 @@ def waive(
     click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
     show_again(home, entry.body["period"])
     _show_board(home, entry.body["period"])
+
+
+def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
+    from mc_pipelines.close import journal_of, month_key, requester
+    from mc_pipelines.closing.explanations import explain, explanation_request, signatures
+    from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.reference import read
+
+    journal = journal_of(home)
+    if signed is None:
+        period = month_key(month)[:7]
+        data = explanation_request(list(read(home, "explained")), signatures(journal.entries()), period, requester())
+        request = _kept(home, f"explained-{month}", data)
+        if only_request:
+            click.echo(f"request  {request}\nnext     mission sign {request}")
+            return
+        signed = _signed(home, request, key)
+    entry = explain(journal, read_people(home), signed.read_bytes(), str(signed))
+    body = entry.body
+    click.echo(f"entry {entry.number}: {body['person']} signed {len(body['explained'])} explanation(s) of {body['period']}")
+    click.echo(f"next     mission close {body['period']}")
 
 
 @click.command()
@@ -303,7 +329,9 @@ def sign_request_file(home: Home, request: Path, key: Path | None) -> Path:
     people = read_people(home)
     own = _own_key(home, key)
     said = found["statement"]
-    shown = {name: f"{len(value)} of them" if isinstance(value, list) else value for name, value in said.items()}
+    shown = {
+        name: f"{len(value)} of them" if isinstance(value, list) and len(value) > MOST_SHOWN else value for name, value in said.items()
+    }
     click.echo(f"signing {found['kind']}: {json.dumps(shown, ensure_ascii=False)}", err=True)
     path = request.with_suffix(".signed.json")
     replace(path, sign_request(found, own, people))

@@ -25,6 +25,13 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("browser")
     build(folder / "full", board(), report(), batch(), previews())
     replace(folder / "full" / "what-if.html", what_if_page(what_if()))
+    build_board(folder / "full", dashboard())
+    build_tonight(folder / "full", night())
+    build_board(folder / "bare", dashboard() | dict.fromkeys(("tenants", "totals", "plans", "meters", "explained", "waivers", "change"), []))
+    build_tonight(
+        folder / "bare",
+        night() | {"blockers": [], "moved": None, "by_tenant": [], "unbilled": {"totals": [], "plans": [], "meters": []}},
+    )
     nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "late", "invoices", "blocked", "gone")}
     build(folder / "bare", *bare(), batch() | nothing | {"previous": None})
     replace(folder / "bare" / "what-if.html", what_if_page(what_if() | {"meters": [], "tenants": what_if()["tenants"][7:8]}))

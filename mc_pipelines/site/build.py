@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 WITHIN_SHOWN = 2000  # pairs within the limit on the page; a page of all pairs of 10,000 tenants opens in no browser
 LATE_SHOWN = 500
-ORDER = {"breach": 0, "unreferenced": 1, "explained": 2}
+ORDER = {"breach": 0, "unsigned": 0, "unreferenced": 1, "explained": 2}
 BOUNDS = {"<=": "≤", ">=": "≥", "==": "=", "between": ""}
 NO_SUM = frozenset({"unique_count", "max", "latest", "avg", "average"})  # their days do not add up to the month
 _NUMERIC = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
@@ -245,7 +245,7 @@ def _urgency(pair: Mapping[str, Any]) -> tuple[int, int, Any]:
 
 def pair_counts(pairs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many pairs have each status."""
-    counts = dict.fromkeys(("breach", "explained", "unreferenced", "within", "within_floor"), 0)
+    counts = dict.fromkeys(("breach", "unsigned", "explained", "unreferenced", "within", "within_floor"), 0)
     for pair in pairs:
         counts[pair["status"]] += 1
     return counts
