@@ -295,11 +295,11 @@ def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | 
     if signed is None:
         period = month_key(month)[:7]
         data = explanation_request(list(read(home, "explained")), signatures(journal.entries()), period, requester())
-        request = _kept(home, f"explained-{month}", data)
+        request = kept_request(home, f"explained-{month}", data)
         if only_request:
             click.echo(f"request  {request}\nnext     mission sign {request}")
             return
-        signed = _signed(home, request, key)
+        signed = sign_request_file(home, request, key)
     entry = explain(journal, read_people(home), signed.read_bytes(), str(signed))
     body = entry.body
     click.echo(f"entry {entry.number}: {body['person']} signed {len(body['explained'])} explanation(s) of {body['period']}")

@@ -122,7 +122,14 @@ def test_the_same_journal_gives_the_same_bytes_and_five_at_once_leave_whole_file
 def board(**changes: Any) -> dict[str, Any]:
     """One tenant with a name like a formula, and an amount of more digits than a spreadsheet keeps."""
     amounts: dict[str, Any] = dict.fromkeys(("net", "tax", "total", "corrected", "credits_used", "payable", "before", "change"), "-5.25")
-    row: dict[str, Any] = {"tenant_id": "=1+1", "name": "@SUM(A1)", "state": "locked", "since": "2026-05-03T10:00:00.000000Z", "blockers": [], "owners": []}
+    row: dict[str, Any] = {
+        "tenant_id": "=1+1",
+        "name": "@SUM(A1)",
+        "state": "locked",
+        "since": "2026-05-03T10:00:00.000000Z",
+        "blockers": [],
+        "owners": [],
+    }
     row |= {"edition": 1, "plan": "+x", "currency": "EUR", **amounts, "payable": "12345678901234567.89"}
     empty: dict[str, Any] = {name: [] for name in ("totals", "plans", "meters", "explained", "waivers", "change")}
     counts = {"candidate": 0, "reconciled": 0, "approved": 0, "locked": 1, "published": 0}
