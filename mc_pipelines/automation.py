@@ -18,7 +18,8 @@ from mc_pipelines.opslog import failed_days as failed_days  # where the command 
 
 DAILY_CRON = "15 12 * * *"
 """A local day is over everywhere on earth at 12:00 UTC of the next day."""
-MONTH_END_CRON = "0 14 3 * *"
+MONTH_END_CRON = "0 14 4 * *"
+"""With two days of grace the last landing day that counts is the 3rd; its run is over by then. Longer graces close by hand."""
 FILE_STATES = 400
 
 
