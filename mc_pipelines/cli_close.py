@@ -1,10 +1,9 @@
-"""Commands of `mission` for the close after its attempts: status, waive, approve, sign, lock. Each imports what it needs when it runs.
+"""Commands of `mission` for the close after its attempts: status, waive, approve, lock. Each imports what it needs when it runs.
 
 No command and no option unlocks, and none signs for somebody else.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mc_pipelines.cli_sign import A_PATH, key_option, request_option, signed_or_kept
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mc_pipelines.closing.states import Close
-    from mc_pipelines.evidence.own_key import OwnKey
     from mc_pipelines.gates import GateResult
 
-A_PATH = click.Path(path_type=Path)
-key_option = click.option("--key", type=A_PATH, help="The file of your SSH Ed25519 key (default: your ssh-agent's).")
 MOST_SHOWN = 20
 
 
@@ -159,7 +156,7 @@ def status_document(close: "Close") -> dict[str, Any]:
 @click.option("--note", default="", help="What you want to have said.")
 @click.option("--signed", type=A_PATH, help="An approval that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def approve(
     month: str,
     all_green: bool,
@@ -185,11 +182,9 @@ def approve(
         from mc_pipelines.close import requester
 
         data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
-        request = kept_request(home, f"approval-{month}", data)
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"approval-{month}", data, key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
 
@@ -204,7 +199,7 @@ def approve(
 
 
 def _show_board(home: Home, month: str) -> None:
-    from mc_pipelines.reshow import show_board
+    from mc_pipelines.showing import show_board
 
     show_board(home, month)
 
@@ -214,16 +209,6 @@ def _left_out(text: str) -> tuple[str, str]:
     if not equals:
         raise MissionError(f"--without {text}: no reason. Write TENANT=REASON.")
     return tenant, reason
-
-
-def kept_request(home: Home, name: str, data: bytes) -> Path:
-    """Write a request under its digest, so that the same request is one file."""
-    from mc_pipelines.evidence.canonical import sha256
-    from mc_pipelines.site.build import replace
-
-    path = home.root / "requests" / f"{name}-{sha256(data)[:12]}.json"
-    replace(path, data)
-    return path
 
 
 @click.command()
@@ -236,7 +221,7 @@ def kept_request(home: Home, name: str, data: bytes) -> Path:
 @click.option("--explained", is_flag=True, help="No gate, but what reference/explained.yaml explains of this month.")
 @click.option("--signed", type=A_PATH, help="A waiver that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def waive(
     month: str,
     gate: str | None,
@@ -269,14 +254,12 @@ def waive(
         from mc_pipelines.close import requester
 
         data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
-        request = kept_request(home, f"waiver-{month}-{gate}", data)
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"waiver-{month}-{gate}", data, key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.reshow import show_again
+    from mc_pipelines.showing import show_again
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
     click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
@@ -295,67 +278,13 @@ def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | 
     if signed is None:
         period = month_key(month)[:7]
         data = explanation_request(list(read(home, "explained")), signatures(journal.entries()), period, requester())
-        request = kept_request(home, f"explained-{month}", data)
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"explained-{month}", data, key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     entry = explain(journal, read_people(home), signed.read_bytes(), str(signed))
     body = entry.body
     click.echo(f"entry {entry.number}: {body['person']} signed {len(body['explained'])} explanation(s) of {body['period']}")
     click.echo(f"next     mission close {body['period']}")
-
-
-@click.command()
-@click.argument("request", type=A_PATH)
-@key_option
-def sign(request: Path, key: Path | None) -> None:
-    """Sign a request with your own SSH key. Example: mission sign data/requests/approval-2026-04-0123456789ab.json
-
-    The key is found in your ssh-agent, or in the file that --key names; its passphrase is asked for, or read from MISSION_KEY_PASSPHRASE.
-    """
-    path = sign_request_file(Home.find(), request, key)
-    click.echo(f"signed  {path}")
-
-
-def sign_request_file(home: Home, request: Path, key: Path | None) -> Path:
-    """The signed request beside the request."""
-    from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.evidence.signoff import read_request
-    from mc_pipelines.evidence.signoff import signed as sign_request
-    from mc_pipelines.site.build import replace
-
-    found = read_request(request)
-    people = read_people(home)
-    own = _own_key(home, key)
-    said = found["statement"]
-    shown = {
-        name: f"{len(value)} of them" if isinstance(value, list) and len(value) > MOST_SHOWN else value for name, value in said.items()
-    }
-    click.echo(f"signing {found['kind']}: {json.dumps(shown, ensure_ascii=False)}", err=True)
-    path = request.with_suffix(".signed.json")
-    replace(path, sign_request(found, own, people))
-    return path
-
-
-def _own_key(home: Home, key: Path | None) -> "OwnKey":
-    """The key of the file, else the one of the agent's that a declared person has. MissionError where there is none, or several."""
-    from mc_pipelines.evidence.own_key import from_file, in_agent
-    from mc_pipelines.evidence.people import by_key, read_people
-
-    if key is not None:
-        return from_file(key, _passphrase)
-    people = read_people(home)
-    found = [each for each in in_agent() if by_key(people, each.public_key())]
-    if len(found) != 1:
-        what = "no key of anybody in reference/people.yaml" if not found else "keys of several people"
-        raise MissionError(f"your ssh-agent holds {what}. Name yours: --key ~/.ssh/id_ed25519")
-    return found[0]
-
-
-def _passphrase() -> str:
-    given = os.environ.get("MISSION_KEY_PASSPHRASE")
-    return given if given is not None else str(click.prompt("Passphrase of your key", hide_input=True, err=True))
 
 
 @click.command()
@@ -379,4 +308,4 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
     _show_board(home, body["period"])
 
 
-COMMANDS = (status, waive, approve, sign, lock)
+COMMANDS = (status, waive, approve, lock)

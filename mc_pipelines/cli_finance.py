@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mc_pipelines.cli_close import A_PATH, kept_request, key_option, sign_request_file
+from mc_pipelines.cli_sign import A_PATH, key_option, request_option, signed_or_kept
 from mc_pipelines.errors import FAILED
 from mc_pipelines.home import Home
 
@@ -18,7 +18,7 @@ MOST_SHOWN = 20
 @click.option("--note", "text", default="", help="What you want to have said.")
 @click.option("--signed", type=A_PATH, help="A note that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def note(month: str, text: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
     """File the finance note on MONTH's locked invoices, with your own SSH key. Example: mission note 2026-04 --note "agrees with the forecast"
 
@@ -30,11 +30,9 @@ def note(month: str, text: str, signed: Path | None, key: Path | None, only_requ
 
     home = Home.find()
     if signed is None:
-        request = kept_request(home, f"note-{month}", note_request(home, month, text, requester()))
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"note-{month}", note_request(home, month, text, requester()), key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     entry = file_note(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
     editions = ", ".join(str(each["edition"]) for each in entry.body["editions"])
     click.echo(f"entry {entry.number}: {entry.body['person']} filed the finance note on {entry.body['period']} edition {editions}")
@@ -54,7 +52,7 @@ def publish(month: str, tenants: tuple[str, ...]) -> None:
     """
     from mc_pipelines.close import requester
     from mc_pipelines.closing.publication import publish as hand_over
-    from mc_pipelines.reshow import show_board
+    from mc_pipelines.showing import show_board
 
     home = Home.find()
     entry = hand_over(home, month, list(tenants) or None, requester())

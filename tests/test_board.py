@@ -38,8 +38,8 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
-from mc_pipelines.reshow import show_board
 from mc_pipelines.runner import Workshop
+from mc_pipelines.showing import show_board
 from mc_pipelines.site.finance import board_csv, board_xlsx, build_board
 
 
