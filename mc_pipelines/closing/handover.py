@@ -47,7 +47,9 @@ def row(document: Document) -> dict[str, str]:
         "currency": rated["currency"],
         "net": totals["net"],
         "tax": tax,
-        **{name: totals[name] for name in ("total", "corrections", "credits_used", "payable")},
+        "total": totals["total"],
+        "corrections": money_of(Decimal(totals.get("corrections", 0)), rated["currency"]),
+        **{name: totals[name] for name in ("credits_used", "payable")},
         "digest": document["digest"],
         "key": key,
     }
@@ -81,7 +83,7 @@ def credit_notes(document: Document, invoice: str) -> list[dict[str, Any]]:
             "invoice": invoice,
             **each,
         }
-        for each in rated["corrections"]
+        for each in rated.get("corrections", ())
         if Decimal(each["total"]) < 0
     ]
 

@@ -58,7 +58,7 @@ def bookings(rated: Mapping[str, Any], accounts: Accounts) -> list[Booking]:
     totals = {name: Decimal(value) for name, value in rated["totals"].items()}
     found: list[Booking] = [(accounts.receivable, totals["payable"], f"invoice of {period}")]
     found.append((accounts.prepaid, EXACT.minus(totals["credits_used"]), "prepaid credit used"))
-    for part, about in ((rated, ""), *((each, f" of {each['original_period']}") for each in rated["corrections"])):
+    for part, about in ((rated, ""), *((each, f" of {each['original_period']}") for each in rated.get("corrections", ()))):
         found += _earned(part["lines"], accounts, about)
         found += [
             (

@@ -49,7 +49,7 @@ def note_request(home: Home, month: str, text: str, requested_by: str) -> bytes:
         )
     sums = Sums("currency")
     for row in (each for lock in _by_edition(waiting) for each in _rows(home, lock) if waiting.get(each["tenant_id"]) == lock):
-        sums.add((row["currency"],), {name: row[name] for name in SHOWN})
+        sums.add((row["currency"],), {name: row.get(name, "0") for name in SHOWN})
     editions = [{"edition": lock.edition, "digest": lock.digest} for lock in _by_edition(waiting)]
     return request(NOTE, requested_by, {"period": period, "editions": editions, "figures": sums.rows(), "note": text})
 
