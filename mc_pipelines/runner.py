@@ -243,8 +243,10 @@ def _month_end(window: str) -> str:
 
 def _touch_digests(shop: Workshop, model: Model) -> dict[str, str]:
     """Digest of everything that touched each local day, for a model whose inputs touch its windows."""
+    if model.touched is None:
+        return {}
     con = connect()
-    if model.touched is None or shop.lake.view(con, model.touched) is None:
+    if shop.lake.view(con, model.touched) is None:
         return {}
     rows = con.sql(
         "SELECT CAST(local_day AS VARCHAR), md5(string_agg(CAST(landing_day AS VARCHAR) || digest, ',' ORDER BY landing_day, digest)) "
