@@ -202,7 +202,7 @@ def test_locked_invoices_are_published_once_after_a_finance_note(bench: Bench) -
     done = noted(bench)
     assert done.exit_code == 0, done.output
     # acme 150.00 and beta 50.00, with 20 % of tax
-    assert "EUR  invoices 2  net 200.00  total 240.00  payable 240.00" in done.output
+    assert "EUR  invoices 2  net 200.00  tax 40.00  total 240.00  payable 240.00" in done.output
     assert noted(bench).output == done.output
     done = call("publish", APRIL)
     assert done.exit_code == 0, done.output
