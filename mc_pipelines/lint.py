@@ -59,10 +59,11 @@ def _read_landing(home: Home) -> None:
 def _across(home: Home) -> list[str]:
     """Problems that show only once every file can be read."""
     from mc_pipelines import portable
+    from mc_pipelines.closing import ledger
     from mc_pipelines.rating import cross_checks
 
     catalog = read_catalog(home)
-    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *cross_checks.problems(home)]
+    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *cross_checks.problems(home), *ledger.problems(home)]
     for model in catalog.models.values():
         found += [*_misdescribed(model), *portable.problems(model)]
     return found
