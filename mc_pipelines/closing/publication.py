@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.close import DELIVERABLE, journal_of, month_key
 from mc_pipelines.closing.handover import files
-from mc_pipelines.closing.ledger import read_accounts
+from mc_pipelines.closing.ledger import corrections_of, read_accounts
 from mc_pipelines.closing.states import NOTE, PUBLICATION, Close, Lock, fold
+from mc_pipelines.code import code_digest, code_version
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import build, payload_digest, payload_file
 from mc_pipelines.evidence.canonical import instant, parse, sha256
@@ -120,8 +121,9 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
     ]
     if not documents:
         raise MissionError(f"{period}: none of these tenants has an invoice. Give the home price books before its months are locked.")
-    handed = files(documents, accounts)
+    handed = files(documents, accounts, _numbers(home, journal.entries(), documents))
     assert journal.signer is not None
+    chain = journal.chain()
     predicate = {
         "deliverable": DELIVERABLE,
         "period": period,
@@ -129,10 +131,11 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
         "tenants": list(asked),
         "accounts": accounts.model_dump(mode="json"),
         "notes": [{"entry": note.entry.number, "person": note.person} for note in close.notes],
-        "checkpoint": Head.of(journal.chain()).document(),
+        "code": {"version": code_version(), "digest": code_digest(home)},
+        "checkpoint": Head.of(chain).document(),
     }
     digest = payload_digest({f"data/{name}": sha256(data) for name, data in handed.items()})
-    number = len({each.entry.number for each in close.publications.values()}) + 1
+    number = 1 + sum(entry.kind == PUBLICATION and entry.body["period"] == period for entry in chain)  # those of a revoked key keep theirs
     bundle = build(home.evidence / FOLDER / period, f"{number:03d}-{digest[:12]}", handed, predicate, journal.signer)
     reach("publish.bundle_built")
     body = {
@@ -206,10 +209,16 @@ def _documents(home: Home, lock: Lock, tenants: Sequence[str]) -> list[dict[str,
         raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was published.")
     folders = {each["tenant_id"]: each["folder"] for each in _rows(home, lock)}
     return [
-        json.loads(payload_file(bundle, lock.digest, f"{INVOICES}/{folders[tenant]}/preview.json"))
+        {**json.loads(payload_file(bundle, lock.digest, f"{INVOICES}/{folders[tenant]}/preview.json")), "edition": lock.edition}
         for tenant in tenants
         if tenant in folders
     ]
+
+
+def _numbers(home: Home, entries: "Sequence[Entry]", documents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By digest the numbers of the published invoices of every month that these documents correct."""
+    months = sorted({each["original_period"] for document in documents for each in corrections_of(document["rated"])})
+    return {row["digest"]: row["invoice"] for month in months for row in handed_over(home, fold(entries, month))}
 
 
 def handed_over(home: Home, close: Close) -> list[dict[str, Any]]:
