@@ -13,7 +13,7 @@ from mc_pipelines.closing.ledger import corrections_of, read_accounts
 from mc_pipelines.closing.states import NOTE, PUBLICATION, Close, Lock, fold
 from mc_pipelines.code import code_digest, code_version
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.bundle import build, payload_digest, payload_file
+from mc_pipelines.evidence.bundle import build, payload_digest, payload_file, payload_files
 from mc_pipelines.evidence.canonical import instant, parse, sha256
 from mc_pipelines.evidence.checkpoint import Head
 from mc_pipelines.evidence.people import Person
@@ -208,11 +208,9 @@ def _documents(home: Home, lock: Lock, tenants: Sequence[str]) -> list[dict[str,
     if not verdict.ok:
         raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was published.")
     folders = {each["tenant_id"]: each["folder"] for each in _rows(home, lock)}
-    return [
-        {**json.loads(payload_file(bundle, lock.digest, f"{INVOICES}/{folders[tenant]}/preview.json")), "edition": lock.edition}
-        for tenant in tenants
-        if tenant in folders
-    ]
+    paths = [f"{INVOICES}/{folders[tenant]}/preview.json" for tenant in tenants if tenant in folders]
+    found = payload_files(bundle, lock.digest, frozenset(paths))
+    return [{**json.loads(found[path]), "edition": lock.edition} for path in paths]
 
 
 def _numbers(home: Home, entries: "Sequence[Entry]", documents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
