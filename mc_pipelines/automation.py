@@ -18,7 +18,8 @@ from mc_pipelines.opslog import failed_days as failed_days  # where the command 
 
 DAILY_CRON = "15 12 * * *"
 """A local day is over everywhere on earth at 12:00 UTC of the next day."""
-MONTH_END_CRON = "0 14 3 * *"
+MONTH_END_CRON = "0 14 4 * *"
+"""With two days of grace the last landing day that counts is the 3rd; its run is over by then. Longer graces close by hand."""
 FILE_STATES = 400
 
 
@@ -136,6 +137,25 @@ def sensors(home: Home, days: dg.PartitionsDefinition[str]) -> list[dg.SensorDef
             context.log.warning(UNSENT)
 
     return [landing, failed_runs, failed_checks]
+
+
+def after_the_day(daily: Any, tonight: dg.JobDefinition) -> dg.SensorDefinition:
+    """Tonight's close follows the run of a single day; a backfill of many days is followed by none."""
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name="tonight_after_daily",
+        monitored_jobs=[daily],
+        request_job=tonight,
+        description="Rehearses the close of the running month after each day's run.",
+    )
+    def follow(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        day = context.dagster_run.tags.get("dagster/partition")
+        if day is None:
+            return dg.SkipReason("a run of several days; the next single day is followed")
+        return dg.RunRequest(run_key=f"{day}:{context.dagster_run.run_id}")
+
+    return follow
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:

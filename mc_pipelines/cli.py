@@ -1,6 +1,7 @@
 """The `mission` command and its everyday part: demo, run, close, gates. Each command imports what it needs when it runs.
 
-What follows an attempt is cli_close.py, what looks at evidence cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
+What follows an attempt is cli_close.py, what people sign cli_sign.py, what finance does cli_finance.py, what looks at evidence cli_evidence.py,
+what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
 
 Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
 """
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_close, cli_evidence, cli_home, cli_publish, cli_rating
+from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -71,6 +72,7 @@ def demo(fault: str | None, as_json: bool) -> None:
 
     from mc_pipelines import demo as sample
     from mc_pipelines.calendars import days
+    from mc_pipelines.demo_person import sign_explanations
     from mc_pipelines.report import released
 
     began = monotonic()
@@ -78,6 +80,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     say("laying the samples into the landing zone")
     laid = sample.lay(home, fault)
     before = _versions(home)
+    say(sign_explanations(home, laid["month"]))
     landed = sorted({path.name for path in home.landing.glob("*/????-??-??")})
     _run(home, "daily", days(landed[0], landed[-1]))
     done = _close(home, laid["month"])
@@ -342,5 +345,12 @@ def _last_closed(home: Home) -> str:
     return months[-1]
 
 
-for _command in (*cli_close.COMMANDS, *cli_publish.COMMANDS, *cli_evidence.COMMANDS, *cli_home.COMMANDS, *cli_rating.COMMANDS):
+for _command in (
+    *cli_close.COMMANDS,
+    *cli_finance.COMMANDS,
+    *cli_sign.COMMANDS,
+    *cli_evidence.COMMANDS,
+    *cli_home.COMMANDS,
+    *cli_rating.COMMANDS,
+):
     main.add_command(_command)

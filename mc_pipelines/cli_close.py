@@ -1,10 +1,9 @@
-"""Commands of `mission` for the close after its attempts: status, waive, approve, sign, lock. Each imports what it needs when it runs.
+"""Commands of `mission` for the close after its attempts: status, waive, approve, lock. Each imports what it needs when it runs.
 
 No command and no option unlocks, and none signs for somebody else.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mc_pipelines.cli_sign import A_PATH, key_option, request_option, signed_or_kept
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mc_pipelines.closing.states import Close
-    from mc_pipelines.evidence.own_key import OwnKey
     from mc_pipelines.gates import GateResult
 
-A_PATH = click.Path(path_type=Path)
-key_option = click.option("--key", type=A_PATH, help="The file of your SSH Ed25519 key (default: your ssh-agent's).")
 MOST_SHOWN = 20
 
 
@@ -159,7 +156,7 @@ def status_document(close: "Close") -> dict[str, Any]:
 @click.option("--note", default="", help="What you want to have said.")
 @click.option("--signed", type=A_PATH, help="An approval that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def approve(
     month: str,
     all_green: bool,
@@ -185,11 +182,9 @@ def approve(
         from mc_pipelines.close import requester
 
         data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
-        request = kept_request(home, f"approval-{month}", data)
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"approval-{month}", data, key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
 
@@ -200,6 +195,13 @@ def approve(
     )
     for tenant, why in body["without"].items():
         click.echo(f"without {tenant}: {why}")
+    _show_board(home, body["period"])
+
+
+def _show_board(home: Home, month: str) -> None:
+    from mc_pipelines.showing import show_board
+
+    show_board(home, month)
 
 
 def _left_out(text: str) -> tuple[str, str]:
@@ -209,16 +211,6 @@ def _left_out(text: str) -> tuple[str, str]:
     return tenant, reason
 
 
-def kept_request(home: Home, name: str, data: bytes) -> Path:
-    """Write a request under its digest, so that the same request is one file."""
-    from mc_pipelines.evidence.canonical import sha256
-    from mc_pipelines.site.build import replace
-
-    path = home.root / "requests" / f"{name}-{sha256(data)[:12]}.json"
-    replace(path, data)
-    return path
-
-
 @click.command()
 @click.argument("month")
 @click.argument("gate", required=False)
@@ -226,9 +218,10 @@ def kept_request(home: Home, name: str, data: bytes) -> Path:
 @click.option("--owner", default="", help="Who answers for it, for example team:sre.")
 @click.option("--expires", default="", metavar="YYYY-MM-DD", help="The last day, in UTC, on which it holds.")
 @click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant of those that the gate holds; repeated.")
+@click.option("--explained", is_flag=True, help="No gate, but what reference/explained.yaml explains of this month.")
 @click.option("--signed", type=A_PATH, help="A waiver that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def waive(
     month: str,
     gate: str | None,
@@ -236,6 +229,7 @@ def waive(
     owner: str,
     expires: str,
     tenants: tuple[str, ...],
+    explained: bool,
     signed: Path | None,
     key: Path | None,
     only_request: bool,
@@ -251,75 +245,46 @@ def waive(
     from mc_pipelines.closing.waivers import Waiver
 
     home = Home.find()
+    if explained:
+        _sign_explanations(home, month, signed, key, only_request)
+        return
     if signed is None:
         if gate is None:
-            raise MissionError("name the gate that failed, or a signed waiver with --signed")
+            raise MissionError("name the gate that failed, a signed waiver with --signed, or --explained")
         from mc_pipelines.close import requester
 
         data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
-        request = kept_request(home, f"waiver-{month}-{gate}", data)
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"waiver-{month}-{gate}", data, key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     from mc_pipelines.close import journal_of
     from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.reshow import show_again
+    from mc_pipelines.showing import show_again
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
     click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
     click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
     show_again(home, entry.body["period"])
+    _show_board(home, entry.body["period"])
 
 
-@click.command()
-@click.argument("request", type=A_PATH)
-@key_option
-def sign(request: Path, key: Path | None) -> None:
-    """Sign a request with your own SSH key. Example: mission sign data/requests/approval-2026-04-0123456789ab.json
-
-    The key is found in your ssh-agent, or in the file that --key names; its passphrase is asked for, or read from MISSION_KEY_PASSPHRASE.
-    """
-    path = sign_request_file(Home.find(), request, key)
-    click.echo(f"signed  {path}")
-
-
-def sign_request_file(home: Home, request: Path, key: Path | None) -> Path:
-    """The signed request beside the request."""
+def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
+    from mc_pipelines.close import journal_of, month_key, requester
+    from mc_pipelines.closing.explanations import explain, explanation_request, signatures
     from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.evidence.signoff import read_request
-    from mc_pipelines.evidence.signoff import signed as sign_request
-    from mc_pipelines.site.build import replace
+    from mc_pipelines.reference import read
 
-    found = read_request(request)
-    people = read_people(home)
-    own = _own_key(home, key)
-    said = found["statement"]
-    shown = {name: f"{len(value)} of them" if isinstance(value, list) else value for name, value in said.items()}
-    click.echo(f"signing {found['kind']}: {json.dumps(shown, ensure_ascii=False)}", err=True)
-    path = request.with_suffix(".signed.json")
-    replace(path, sign_request(found, own, people))
-    return path
-
-
-def _own_key(home: Home, key: Path | None) -> "OwnKey":
-    """The key of the file, else the one of the agent's that a declared person has. MissionError where there is none, or several."""
-    from mc_pipelines.evidence.own_key import from_file, in_agent
-    from mc_pipelines.evidence.people import by_key, read_people
-
-    if key is not None:
-        return from_file(key, _passphrase)
-    people = read_people(home)
-    found = [each for each in in_agent() if by_key(people, each.public_key())]
-    if len(found) != 1:
-        what = "no key of anybody in reference/people.yaml" if not found else "keys of several people"
-        raise MissionError(f"your ssh-agent holds {what}. Name yours: --key ~/.ssh/id_ed25519")
-    return found[0]
-
-
-def _passphrase() -> str:
-    given = os.environ.get("MISSION_KEY_PASSPHRASE")
-    return given if given is not None else str(click.prompt("Passphrase of your key", hide_input=True, err=True))
+    journal = journal_of(home)
+    if signed is None:
+        period = month_key(month)[:7]
+        data = explanation_request(list(read(home, "explained")), signatures(journal.entries()), period, requester())
+        signed = signed_or_kept(home, f"explained-{month}", data, key, only_request)
+        if signed is None:
+            return
+    entry = explain(journal, read_people(home), signed.read_bytes(), str(signed))
+    body = entry.body
+    click.echo(f"entry {entry.number}: {body['person']} signed {len(body['explained'])} explanation(s) of {body['period']}")
+    click.echo(f"next     mission close {body['period']}")
 
 
 @click.command()
@@ -333,12 +298,14 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
     from mc_pipelines.close import lock as fix
     from mc_pipelines.close import requester
 
-    entry = fix(Home.find(), month, list(tenants) or None, requester())
+    home = Home.find()
+    entry = fix(home, month, list(tenants) or None, requester())
     body = entry.body
     click.echo(
         f"entry {entry.number}: {len(body['tenants'])} tenant(s) of {body['period']} edition {body['edition']} locked by {body['requested_by']}"
     )
     click.echo(f"bundle {body['bundle']}")
+    _show_board(home, body["period"])
 
 
-COMMANDS = (status, waive, approve, sign, lock)
+COMMANDS = (status, waive, approve, lock)

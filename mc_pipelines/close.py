@@ -68,6 +68,14 @@ class Closing:
     basis: int
     files: Mapping[str, bytes]
 
+    @property
+    def batch(self) -> Mapping[str, Any]:
+        """What is said of all invoices; empty where none was rated."""
+        from mc_pipelines.invoicing.batch_files import BATCH
+
+        found: Mapping[str, Any] = json.loads(self.files.get(BATCH, b"{}"))
+        return found
+
 
 def month_key(month: str) -> str:
     """'2026-04' as the window key '2026-04-01'. Raises MissionError on anything else."""
@@ -165,7 +173,9 @@ def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambd
         _sign(shop, closing, digest, journal, requested_by or requester())
     standing = attempts(journal, month)[-1]
     progress("building the site")
-    pages = show(home, shop, closing, journal, code_digest(home))
+    from mc_pipelines.showing import show, show_board
+
+    pages = [*show(home, shop, closing, journal, code_digest(home)), *show_board(home, month)]
     write_views(home)
     return Attempt(
         month, standing["edition"], standing["verdict"], closing.results, home.evidence / standing["bundle"], digest, fresh, pages
@@ -230,7 +240,7 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", req
         "failures": failures,
         "values": {result.gate: result.value for result in closing.results},
         "merkle": written["merkle"],
-        "invoices": _batch(closing).get("digest"),
+        "invoices": closing.batch.get("digest"),
         "holds": closing.holds.document(),
         "basis": closing.basis,
         "requested_by": requested_by,
@@ -280,14 +290,6 @@ def _before(home: Home, tried: Sequence[Mapping[str, Any]], batch: str) -> Mappi
     return None
 
 
-def _batch(closing: Closing) -> Mapping[str, Any]:
-    """What is said of all invoices; empty where none was rated."""
-    from mc_pipelines.invoicing.batch_files import BATCH
-
-    found: Mapping[str, Any] = json.loads(closing.files.get(BATCH, b"{}"))
-    return found
-
-
 def standing(home: Home, month: str) -> Attempt:
     """The newest attempt at a month that counts, as its bundle tells it. MissionError where there is none, or the bundle is not as signed."""
     from mc_pipelines.evidence.bundle import payload_file
@@ -302,24 +304,3 @@ def standing(home: Home, month: str) -> Attempt:
     bundle = home.evidence / body["bundle"]
     results = [GateResult(**each) for each in json.loads(payload_file(bundle, body["digest"], GATES))]
     return Attempt(month, body["edition"], body["verdict"], results, bundle, body["digest"], False, ())
-
-
-def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code: str) -> Sequence[Path]:
-    """Write scoreboard, metering report and the page of the invoices; returns the files whose bytes changed. `code` computed the close."""
-    from mc_pipelines.invoicing.batch_files import tenant_files
-    from mc_pipelines.payload import METERING
-    from mc_pipelines.site.build import build as build_site
-
-    month = closing.period[:7]
-    tried = attempts(journal, month)
-    history: dict[str, list[dict[str, Any]]] = {}
-    for entry in journal.entries():
-        if entry.kind == ATTEMPT:
-            for gate, value in entry.body["values"].items():
-                history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    board = report.scoreboard(
-        shop, closing.period, closing.as_of, closing.results, code, history, fold(journal.entries(), month, datetime.now(UTC))
-    )
-    board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
-    board["bundle"] = tried[-1]["bundle"] if tried else None
-    return build_site(home.site, board, json.loads(closing.files[METERING]), _batch(closing), tenant_files(closing.files))

@@ -8,12 +8,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster import BetaWarning, PreviewWarning
-from pydantic import Field
 
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.calendars import days as days_between
@@ -23,6 +21,7 @@ from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
+from mc_pipelines.jobs import life_jobs, tonight_job
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.reference import read_calendar
 from mc_pipelines.runner import Outcome, Workshop, materialise
@@ -225,65 +224,6 @@ def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDe
     return metering_close
 
 
-class ApproveClose(dg.Config):
-    """`sign_off` is the path of an approval that a person has signed with `mission sign`; a job never signs for anybody."""
-
-    sign_off: str
-
-
-class LockClose(dg.Config):
-    """The month, for example 2026-04, and its tenants; without tenants all that two people approved."""
-
-    month: str
-    tenants: list[str] = Field(default_factory=list)
-
-
-def life_jobs(home: Home) -> list[dg.JobDefinition]:
-    """What `mission approve --signed`, `mission lock` and `mission publish` do, for whoever works in the UI."""
-
-    @dg.op(description="Take a signed approval into the journal, if it is about the newest edition.")
-    def approve(context: dg.OpExecutionContext, config: ApproveClose) -> None:
-        from mc_pipelines.close import journal_of
-        from mc_pipelines.closing.acts import approve as take
-        from mc_pipelines.evidence.people import read_people
-
-        path = Path(config.sign_off)
-        entry = take(journal_of(home), read_people(home), path.read_bytes(), str(path))
-        context.log.info(f"entry {entry.number}: {entry.body['person']} approved {len(entry.body['tenants'])} tenant(s)")
-
-    @dg.op(description="Fix the close of approved tenants, for ever.")
-    def lock(context: dg.OpExecutionContext, config: LockClose) -> None:
-        from mc_pipelines.close import lock as fix
-        from mc_pipelines.close import requester
-
-        entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
-        context.log.info(f"entry {entry.number}: {len(entry.body['tenants'])} tenant(s) of edition {entry.body['edition']} locked")
-
-    @dg.op(description="Hand over locked invoices that a finance note covers.")
-    def publish(context: dg.OpExecutionContext, config: LockClose) -> None:
-        from mc_pipelines.close import requester
-        from mc_pipelines.closing.publication import publish as hand_over
-
-        entry = hand_over(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
-        context.log.info(f"entry {entry.number}: {entry.body['invoices']} invoice(s) published")
-
-    @dg.job(name="approve_close", description="A person's signed approval of a month's newest edition.")
-    def approve_close() -> None:
-        approve()
-
-    @dg.job(name="lock_close", description="Lock the approved tenants of a month. Nothing unlocks.")
-    def lock_close() -> None:
-        lock()
-
-    @dg.job(
-        name="publish_close", description="Publish the locked invoices of a month: list, ledger entries, credit notes. Nothing unpublishes."
-    )
-    def publish_close() -> None:
-        publish()
-
-    return [approve_close, lock_close, publish_close]
-
-
 def build_defs(home: Home | None = None) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one home; the server, the command line and the tests all use this."""
     home = home or Home.find()
@@ -304,6 +244,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
         dg.define_asset_job(MONTH_END, monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
     ]
+    tonight = tonight_job(home)
     files = [
         dg.AssetSpec(
             ["files", source], group_name="staging", description=f"Landed files of {source}, as the sensor saw them.", kinds={"file"}
@@ -318,8 +259,8 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             close_asset(home, closed, months),
         ],
         asset_checks=[check(home, gate, months) for gate in gates],
-        jobs=[*jobs, *life_jobs(home)],
+        jobs=[*jobs, *life_jobs(home), tonight],
         schedules=automation.schedules(),
-        sensors=automation.sensors(home, days),
+        sensors=[*automation.sensors(home, days), automation.after_the_day(jobs[0], tonight)],
         executor=dg.in_process_executor,
     )

@@ -61,7 +61,7 @@ def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
     declared = CHECKOUT / "data" / "reference"
     for source in sorted(declared.rglob("*.yaml")):
         target = home.reference / source.relative_to(declared)
-        if not target.exists():
+        if not target.exists() and source.name != "people.yaml":
             target.parent.mkdir(parents=True, exist_ok=True)
             copyfile(source, target)
     access, planted = plant(list(samples.access_events(samples.log_lines(), calendar())))

@@ -15,6 +15,7 @@ POINTS = (
     "close.journal_written",
     "journal.entry_written",
     "publish.bundle_built",
+    "rehearsal.bundle_built",
 )
 
 

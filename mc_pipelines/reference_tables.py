@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from mc_pipelines.catalog import Model
+    from mc_pipelines.closing.explanations import Signature
+    from mc_pipelines.home import Home
     from mc_pipelines.runner import Work, Workshop
 
 
@@ -20,7 +22,8 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 
     names = ("tenants", "meters", "explained", "conflicts", "sources", "calendar")
     digests = [hashlib.sha256(file_of(shop.home, name).read_bytes()).hexdigest() for name in _read_by(model, names)]
-    return " ".join([*digests, version("tzdata")])
+    signed = [repr(each) for each in _signatures(shop.home)] if model.key == "reference.explained" else []
+    return " ".join([*digests, *signed, version("tzdata")])
 
 
 def _read_by(model: "Model", names: Sequence[str]) -> Sequence[str]:
@@ -75,10 +78,25 @@ def meters_of(con: "duckdb.DuckDBPyConnection") -> list[Meter]:
     ]
 
 
+def _signatures(home: "Home") -> "list[Signature | None]":
+    """Of every explanation, in the order of `read`, who signed it; None where nobody has."""
+    from mc_pipelines.closing.explanations import digest_of, signatures
+    from mc_pipelines.evidence.position import journal_at_hand
+
+    declared = list(read(home, "explained"))
+    journal = journal_at_hand(home) if declared else None
+    found = signatures(journal.entries()) if journal else {}
+    return [found.get(digest_of(each)) for each in declared]
+
+
 def explained(work: "Work") -> "duckdb.DuckDBPyRelation":
+    home = work.shop.home
     rows = (
-        (row.tenant_id, row.meter, date.fromisoformat(f"{row.period}-01"), row.reason, row.note, row.owner, row.expires)
-        for row in read(work.shop.home, "explained")
+        (
+            *(row.tenant_id, row.meter, date.fromisoformat(f"{row.period}-01"), row.reason, row.note, row.owner, row.expires),
+            *((None, None) if signed is None else (signed.person, signed.entry)),
+        )
+        for row, signed in zip(read(home, "explained"), _signatures(home), strict=True)
     )
     schema = {
         "tenant_id": "VARCHAR",
@@ -88,6 +106,8 @@ def explained(work: "Work") -> "duckdb.DuckDBPyRelation":
         "note": "VARCHAR",
         "owner": "VARCHAR",
         "expires": "DATE",
+        "signed_by": "VARCHAR",
+        "entry": "BIGINT",
     }
     return relation_of(work, schema, rows)
 

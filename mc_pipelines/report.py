@@ -98,8 +98,11 @@ def _variance(con: "duckdb.DuckDBPyConnection", limit: str, money_limit: str) ->
         "SELECT variance.*, tenants.name FROM metering.variance AS variance JOIN reference.tenants AS tenants USING (tenant_id) "
         "ORDER BY tenant_id, meter",
     ):
-        explained = row["status"] == "explained"
-        status = row["status"] if row["status"] != "judged" else "breach" if Decimal(row["variance_ratio"]) > Decimal(limit) else "within"
+        explained = row["status"] in ("explained", "unsigned")
+        status = row["status"]
+        if status in ("judged", "unsigned"):
+            beyond = Decimal(row["variance_ratio"]) > Decimal(limit)
+            status = "within" if not beyond else "breach" if status == "judged" else "unsigned"
         pairs.append(
             {key: row[key] for key in ("tenant_id", "name", "meter", "metered", "reference", "delta", "currency")}
             | {
@@ -108,7 +111,7 @@ def _variance(con: "duckdb.DuckDBPyConnection", limit: str, money_limit: str) ->
                 "status": status,
                 "explanation": {
                     key: row[f"explained_{name}"]
-                    for key, name in (("reason", "reason"), ("note", "note"), ("owner", "owner"), ("expires", "until"))
+                    for key, name in (("reason", "reason"), ("note", "note"), ("owner", "owner"), ("expires", "until"), ("by", "by"))
                 }
                 if explained
                 else None,

@@ -40,7 +40,7 @@ def test_the_location_loads_as_the_server_loads_it(defs: dg.Definitions) -> None
     dg.Definitions.validate_loadable(defs)
     assert {job.name for job in defs.resolve_all_job_defs()} >= {"daily", "month_end"}
     assert {schedule.name for schedule in defs.schedules or ()} == {"daily", "month_end"}
-    assert {sensor.name for sensor in defs.sensors or ()} == {"landing", "failed_runs", "failed_checks"}
+    assert {sensor.name for sensor in defs.sensors or ()} == {"landing", "failed_runs", "failed_checks", "tonight_after_daily"}
 
 
 def test_the_graph_is_the_reviewed_one(defs: dg.Definitions) -> None:

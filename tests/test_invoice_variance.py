@@ -8,9 +8,10 @@ import pytest
 from conftest import Bench, Row, bind, event, seen
 
 from mc_pipelines.acceptance import evaluate
+from mc_pipelines.demo_person import sign_explanations
 from mc_pipelines.engine import connect
-from mc_pipelines.evidence.reproduce import month_again
 from mc_pipelines.gates import gates_of
+from mc_pipelines.month_again import month_again
 from mc_pipelines.report import records
 
 TENANTS = """tenants:
@@ -91,16 +92,35 @@ def test_differences_are_worth_what_the_invoice_charges_and_do_not_cancel(bench:
     ]
 
 
+def explained(bench: Bench, note: str = "n") -> None:
+    line = f'{{tenant_id: acme, meter: calls, period: "2026-04", reason: r, note: {note}, owner: "team:sre", expires: 2026-06-30}}'
+    bench.declare("explained", f"explained:\n  - {line}\n")
+
+
 def test_what_is_explained_counts_in_money_too(bench: Bench) -> None:
     book(bench)
-    bench.declare(
-        "explained",
-        'explained:\n  - {tenant_id: acme, meter: calls, period: "2026-04", reason: r, note: n, owner: "team:sre", expires: 2026-06-30}\n',
-    )
+    explained(bench)
+    sign_explanations(bench.home, "2026-04")
     built(bench, used("acme", "calls", 100, 110), used("beta", "calls", 890, 890))
     # 10 x 0.50 = 5 of 55 + 445 = 500
     assert money(bench) == [("USD", Decimal(500), Decimal(5), Decimal(-5), Decimal(5), Decimal("0.01"))]
-    assert pairs(bench, "status")[0] == ("explained",)
+    assert pairs(bench, "status", "explained_by")[0] == ("explained", "development")
+
+
+def test_an_explanation_counts_once_it_is_signed_and_no_longer_when_it_is_edited(bench: Bench) -> None:
+    book(bench)
+    explained(bench)
+    usages = used("acme", "calls", 100, 110), used("beta", "calls", 890, 890)
+    unsigned = ("unsigned", Decimal("0.090909091"), None)  # 10 of 110, rounded up
+    built(bench, *usages)
+    assert pairs(bench, "status", "judged_ratio", "explained_by")[0] == unsigned
+    assert money(bench)[0][4] == 0
+    sign_explanations(bench.home, "2026-04")
+    built(bench, *usages)
+    assert pairs(bench, "status", "judged_ratio", "explained_by")[0] == ("explained", 0, "development")
+    explained(bench, "edited")
+    built(bench, *usages)
+    assert pairs(bench, "status", "judged_ratio", "explained_by")[0] == unsigned
 
 
 def test_a_difference_of_at_most_one_minor_unit_is_within_the_floor(bench: Bench) -> None:

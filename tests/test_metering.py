@@ -12,6 +12,7 @@ import pytest
 from conftest import Bench, Row, event, instant, seen
 
 from mc_pipelines import reference
+from mc_pipelines.demo_person import sign_explanations
 from mc_pipelines.errors import MissionError
 from mc_pipelines.metering import meter_select, quotient
 
@@ -188,6 +189,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, make_bench: Callable[[Path],
     bench.declare("tenants", "tenants:\n" + "".join(line.format(tenant, ZONES.get(tenant, "UTC")) for tenant in tenants))
     for name, text in (("meters", METERS), ("conflicts", CONFLICTS), ("explained", EXPLAINED)):
         bench.declare(name, text)
+    sign_explanations(bench.home, "2026-04")
     bench.land(events, log)
     days = sorted({str(row["landing_day"]) for row in (*events, *log)})
     bench.build(days, ["2026-04-01", "2026-05-01"])

@@ -161,7 +161,13 @@ def pairs() -> list[dict[str, Any]]:
     ]
     duplicate = [{"cause": "duplicate", "rows": 13, "quantity": "-13"}, {"cause": "missing", "rows": 1, "quantity": "-1.5"}]
     found[0] |= {"metered": "351", "reference": "364", "delta": "-13", "ratio": "0.037037037037", "status": "breach", "causes": duplicate}
-    note = {"reason": "pilot", "note": "Billed by hand during the pilot; see <b>contract</b>.", "owner": "dana", "expires": "2026-06-30"}
+    note = {
+        "reason": "pilot",
+        "note": "Billed by hand during the pilot; see <b>contract</b>.",
+        "owner": "dana",
+        "expires": "2026-06-30",
+        "by": "erin",
+    }
     found[9] |= {"delta": "-300", "ratio": "0.0146", "status": "explained", "explanation": note}
     found[15] |= {"reference": None, "delta": None, "ratio": None, "status": "unreferenced"}
     found[22] |= {"status": "within_floor", "delta": "1", "ratio": "0.5"}

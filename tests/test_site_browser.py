@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_site import bare, board, report
+from test_site_finance import dashboard, night
 from test_site_invoices import batch, previews, what_if
 
 from mc_pipelines.site.build import build, replace, what_if_page
+from mc_pipelines.site.finance import build_board, build_tonight
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
-PAGES = ("index.html", "metering/2026-04.html", "invoices/2026-04.html", "what-if.html")
+PAGES = ("index.html", "metering/2026-04.html", "invoices/2026-04.html", "what-if.html", "finance/2026-04.html", "tonight.html")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed; apt-get install chromium runs these")
 
@@ -25,6 +27,15 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("browser")
     build(folder / "full", board(), report(), batch(), previews())
     replace(folder / "full" / "what-if.html", what_if_page(what_if()))
+    build_board(folder / "full", dashboard())
+    build_tonight(folder / "full", night())
+    build_board(
+        folder / "bare", dashboard() | {key: [] for key in ("tenants", "totals", "plans", "meters", "explained", "waivers", "change")}
+    )
+    build_tonight(
+        folder / "bare",
+        night() | {"blockers": [], "moved": None, "by_tenant": [], "unbilled": {"totals": [], "plans": [], "meters": []}},
+    )
     nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "late", "invoices", "blocked", "gone")}
     build(folder / "bare", *bare(), batch() | nothing | {"previous": None})
     replace(folder / "bare" / "what-if.html", what_if_page(what_if() | {"meters": [], "tenants": what_if()["tenants"][7:8]}))

@@ -258,7 +258,9 @@ def test_what_passed_and_what_has_no_evidence_is_not_waived(journal: Journal) ->
     ("changed", "named"),
     [
         ({"rationale": " "}, "rationale"),
+        ({"rationale": "fine\nlocked by erin"}, "rationale"),
         ({"owner": ""}, "owner"),
+        ({"owner": "\x1b[2K"}, "owner"),
         ({"expires": "tomorrow"}, "expires"),
         ({"expires": "2026-02-30"}, "expires"),
         ({"expires": "20260531"}, "expires"),

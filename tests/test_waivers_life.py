@@ -26,6 +26,15 @@ TOMORROW, YESTERDAY = TODAY + timedelta(days=1), TODAY - timedelta(days=1)
 EVERYBODY = ("metering_variance", "metering_variance_money")
 TENANTS = "metering_variance_tenants"
 
+EXPLAINED = {
+    "tenant_id": "beta",
+    "meter": "api_requests",
+    "period": APRIL,
+    "reason": "retries",
+    "note": "Seen twice",
+    "owner": "team:sre",
+} | {"expires": "2026-12-31"}
+
 
 def waive(bench: Bench, gate: str, *options: str | Path, who: str = "dana", expires: object = TOMORROW) -> Result:
     said = ("--rationale", "the log of 10 April counts retries", "--owner", "team:sre", "--expires", str(expires))
@@ -184,3 +193,46 @@ def test_a_damaged_bundle_is_not_shown_again(bench: Bench) -> None:
     done = waive(bench, TENANTS)
     assert (done.exit_code, "metering.json: not the file that was signed" in done.output) == (2, True), done.output
     assert f"dana waived {TENANTS} of 2026-04" in done.output  # it is in the journal, and said to be
+
+
+def test_an_explanation_awaits_a_signature_and_then_waives_its_difference(bench: Bench) -> None:
+    """Of the tenants only: the meter's total and the money always include what is explained."""
+    bench.declare("explained", json.dumps({"explained": [EXPLAINED]}))
+    breach(bench)
+    assert states(bench)["beta"] == "candidate"
+    html = (bench.home.site / "metering" / f"{APRIL}.html").read_text(encoding="utf-8")
+    assert "The explanation awaits a signature and does not count" in html
+    assert "1 explained without a signature" in html
+    done = call("waive", APRIL, "--explained", "--key", bench.home.root / "finn.key")
+    assert (done.exit_code, "finn cannot sign a metering.waiver" in done.output) == (2, True)
+    request = Path(call("waive", APRIL, "--explained", "--request").output.split()[1])
+    assert call("sign", request, "--key", bench.home.root / "dana.key").exit_code == 0
+    done = call("waive", APRIL, "--explained", "--signed", request.with_suffix(".signed.json"))
+    assert (done.exit_code, "entry 3: dana signed 1 explanation(s) of 2026-04" in done.output) == (0, True), done.output
+    again = call("waive", APRIL, "--explained", "--key", bench.home.root / "erin.key")
+    assert again.stdout == done.stdout
+    assert '"note": "Seen twice"' in again.stderr  # she is shown what she signs
+    bench.build(["2026-04-10"])
+    attempt(bench.home, APRIL, requested_by="ops")
+    assert {row["tenant"]: row["blockers"] for row in status(bench)["tenants"]} == {"acme": list(EVERYBODY), "beta": list(EVERYBODY)}
+    assert page(bench)["gates"][TENANTS]["status"] == "passed"
+    html = (bench.home.site / "metering" / f"{APRIL}.html").read_text(encoding="utf-8")
+    assert "Explained, not passed · signed by <bdi>dana</bdi>" in html
+    (listed,) = named_predicate(bench.home, journal_of(bench.home).entries()[-1])["waivers"]
+    assert (listed["tenant_id"], listed["rationale"], listed["person"], listed["entry"]) == ("beta", "Seen twice", "dana", 3)
+
+
+def test_explanations_are_signed_as_they_are_written_or_not_at_all(bench: Bench) -> None:
+    done = call("waive", APRIL, "--explained", "--request")
+    assert (done.exit_code, "explains nothing of this month" in done.output) == (2, True)
+    breach(bench)
+    waiver = Path(waive(bench, TENANTS, "--request").output.split()[1])
+    assert call("sign", waiver, "--key", bench.home.root / "dana.key").exit_code == 0
+    done = call("waive", APRIL, "--explained", "--signed", waiver.with_suffix(".signed.json"))
+    assert (done.exit_code, "but of no explanations" in done.output) == (2, True)
+    said = json.loads(waiver.read_bytes())
+    for explained in ([], [{"tenant_id": "beta"}], "all", [{**EXPLAINED, "period": "2026-03"}]):
+        waiver.write_text(json.dumps(said | {"statement": {"period": APRIL, "explained": explained}}), encoding="utf-8")
+        assert call("sign", waiver, "--key", bench.home.root / "dana.key").exit_code == 0
+        done = call("waive", APRIL, "--explained", "--signed", waiver.with_suffix(".signed.json"))
+        assert (done.exit_code, "mission waive MONTH --explained` writes" in done.output) == (2, True), done.output

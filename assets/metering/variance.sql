@@ -11,14 +11,15 @@
 --   delta: Metered less reference.
 --   absolute: Size of the difference.
 --   variance_ratio: Difference over the reference or the meter's floor, whichever is greater, rounded up at the ninth decimal; NULL where the log knows nothing.
---   status: unreferenced, within_floor (of quantity, or once priced of one minor unit of money), explained or judged.
+--   status: unreferenced, within_floor (of quantity, or once priced of one minor unit of money), explained, unsigned (explained, and signed by nobody) or judged.
 --   currency: Currency of the tenant's invoice; NULL where it has none.
 --   delta_money: What the difference is worth, rounded up at the ninth decimal.
---   judged_ratio: "The ratio that the gate judges: 0 where the difference is within the floor or explained."
+--   judged_ratio: "The ratio that the gate judges: 0 where the difference is within the floor or explained and signed."
 --   explained_reason: Why somebody accepts the difference.
 --   explained_note: What they wrote.
 --   explained_owner: Who accepts it.
 --   explained_until: Last landing day on which the explanation holds.
+--   explained_by: Person who signed the explanation; NULL where nobody has.
 WITH metered AS (
     SELECT period, tenant_id, meter, CAST(sum(quantity) AS DECIMAL(38, 9)) AS quantity
     FROM metering.usage_period
@@ -64,12 +65,14 @@ SELECT judged.period, judged.tenant_id, judged.meter,
        CAST(judged.ratio AS DECIMAL(38, 9)) AS variance_ratio,
        CASE WHEN judged.ratio IS NULL THEN 'unreferenced'
             WHEN judged.tiny THEN 'within_floor'
-            WHEN explained.reason IS NOT NULL THEN 'explained'
+            WHEN explained.signed_by IS NOT NULL THEN 'explained'
+            WHEN explained.reason IS NOT NULL THEN 'unsigned'
             ELSE 'judged' END AS status,
        judged.currency, judged.delta_money,
-       CAST(CASE WHEN judged.ratio IS NULL OR judged.tiny OR explained.reason IS NOT NULL THEN 0 ELSE judged.ratio END
+       CAST(CASE WHEN judged.ratio IS NULL OR judged.tiny OR explained.signed_by IS NOT NULL THEN 0 ELSE judged.ratio END
             AS DECIMAL(38, 9)) AS judged_ratio,
-       explained.reason AS explained_reason, explained.note AS explained_note, explained.owner AS explained_owner, explained.expires AS explained_until
+       explained.reason AS explained_reason, explained.note AS explained_note, explained.owner AS explained_owner, explained.expires AS explained_until,
+       explained.signed_by AS explained_by
 FROM judged
 JOIN reference.periods AS periods ON periods.tenant_id = judged.tenant_id AND periods.period = judged.period
 LEFT JOIN reference.explained AS explained

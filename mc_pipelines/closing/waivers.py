@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
 WAIVER = "metering.waiver"
+ONE_LINE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+"""A text that says something, and no line of another's where it is listed."""
 State = Literal["stands", "expired", "of another failure"]
 
 
@@ -29,8 +31,8 @@ class Statement(BaseModel):
     gate: str
     failure: str = Field(pattern=r"^[0-9a-f]{64}$")
     tenants: list[str] | None = Field(min_length=1)
-    rationale: str = Field(pattern=r"\S")
-    owner: str = Field(pattern=r"\S")
+    rationale: str = Field(pattern=ONE_LINE)
+    owner: str = Field(pattern=ONE_LINE)
     expires: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
     @field_validator("expires")

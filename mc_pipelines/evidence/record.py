@@ -52,7 +52,7 @@ def predicate(
         "models": {model.key: _declared(model) for model in shop.catalog.ordered()},
         "acceptance": [gate.model_dump() for gate in closing.gates],
         "gates": [result.to_json() for result in closing.results],
-        "waivers": list(waivers),
+        "waivers": [*waivers, *_explained(shop, closing)],
         "merkle": roots(closing.files),
         "earlier_attempts": [
             {key: entry.body[key] for key in ("edition", "verdict", "digest", "bundle")} | {"refused": entry.refused} for entry in earlier
@@ -60,6 +60,17 @@ def predicate(
         "checkpoint": head.document(),
         "retention": {"years": retention.evidence_years, "until": retention.until(closing.as_of)},
     }
+
+
+def _explained(shop: Workshop, closing: "Closing") -> list[dict[str, Any]]:
+    """The signed explanations of the month: each waives one difference."""
+    con = connect()
+    shop.lake.view(con, "reference.explained", closing.pins["reference.explained"])
+    return report.records(
+        con,
+        "SELECT tenant_id, meter, reason, note AS rationale, owner, expires, signed_by AS person, entry FROM reference.explained "
+        f"WHERE signed_by IS NOT NULL AND period = DATE '{closing.period}' ORDER BY tenant_id, meter",
+    )
 
 
 def _landed(shop: Workshop, pins: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -67,10 +67,10 @@ def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:
     }
     counted, gaps = _usage(work)
     corrections = _corrections(work)
-    for tenant, period, _ in tenant_months(work):
+    for tenant, period, (_, ends) in tenant_months(work):
         own, used = (period, tenant.tenant_id), events.get((period, tenant.tenant_id), 0)
         corrected = corrections.get(own, [])
-        plan, found = _invoice(pricing, tenant, period, counted.get(own, {}), total(Decimal(each["total"]) for each in corrected))
+        plan, found = _invoice(pricing, tenant, period, ends, counted.get(own, {}), total(Decimal(each["total"]) for each in corrected))
         problems = [*([found] if isinstance(found, str) else []), *gaps.get(own, [])]
         if problems:
             yield period, tenant.tenant_id, tenant.currency, plan, used, "\n".join(problems), ""
@@ -115,11 +115,13 @@ def _uncovered(meter: str, item: str, start: datetime, end: datetime, quantity: 
     )
 
 
-def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted, corrected: Decimal) -> tuple[str, Invoice | str]:
+def _invoice(
+    pricing: Pricing, tenant: "Tenant", period: date, ends: datetime, counted: Counted, corrected: Decimal
+) -> tuple[str, Invoice | str]:
     """The plan held last, with the invoice, or why there is none; the declared plan, and an invoice without lines, where none is held at all."""
     plan = tenant.plan
     try:
-        held: Sequence[Term] = pricing.terms(tenant, period)
+        held: Sequence[Term] = pricing.terms(tenant, period, ends)
         if not held:
             return plan, invoice_of_corrections(tenant.currency, pricing.credit(tenant), corrected)
         plan, billed = held[-1].plan, held[-1].book.currency

@@ -102,6 +102,6 @@ def _compared(con: "duckdb.DuckDBPyConnection", limit: Decimal) -> dict[str, lis
     found: dict[str, list[Compared]] = {}
     for tenant, meter, unit, metered, reference, delta, ratio, status in con.sql(VARIANCE).fetchall():
         signed = None if ratio is None else ratio.copy_sign(delta)
-        judged: Status = status if status != "judged" else "breach" if ratio > limit else "within"
+        judged: Status = status if status not in ("judged", "unsigned") else "breach" if ratio > limit else "within"
         found.setdefault(tenant, []).append(Compared(meter, unit, metered, reference, signed, limit, judged))
     return found

@@ -6,7 +6,7 @@ The table holds the files' own text, so a close pins the prices that it used. Wh
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,10 +84,13 @@ class Pricing:
         others = {name: book for name, book in self.books.items() if book.price_book != draft.price_book}
         return replace(self, books=others | {path: draft})
 
-    def terms(self, tenant: Tenant, period: date) -> list[Term]:
-        """Plan and price version in each segment of a tenant's month. UnpricedError where no version in force offers the plan."""
+    def terms(self, tenant: Tenant, period: date, until: datetime) -> list[Term]:
+        """Plan and price version in each segment of a tenant's month, which ends at `until` (naive UTC) where it is not over yet.
+
+        UnpricedError where no version in force offers the plan.
+        """
         days = midnights(tenant.zone, period, next_month(period))
-        return terms(days, held(tenant, self.subscriptions.get(tenant.tenant_id, ()), self.books), self.books)
+        return terms(days, held(tenant, self.subscriptions.get(tenant.tenant_id, ()), self.books), self.books, until)
 
     def credit(self, tenant: Tenant) -> Decimal:
         """Money that the tenant prepaid, in its currency. MissionError where some of it is in another."""

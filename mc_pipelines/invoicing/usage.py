@@ -171,7 +171,7 @@ def _asked(
     pricing: Pricing, tenant: "Tenant", period: date, whole: tuple[datetime, datetime], used: Sequence[tuple[str, Counted]]
 ) -> Asked:
     try:
-        by_charge = spans(pricing.terms(tenant, period))
+        by_charge = spans(pricing.terms(tenant, period, whole[1]))
     except UnpricedError:  # said once where it is rated, not again for each of its meters
         return Asked(period, tenant.tenant_id, {}, (), whole)
     gaps = [gap for meter, each in used for gap in _gaps(meter, each, by_charge, whole)]

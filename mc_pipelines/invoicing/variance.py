@@ -91,12 +91,12 @@ def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:
     pairs: dict[tuple[date, str], dict[str, Pair]] = {}
     for period, tenant, meter, metered, reference, floor in work.con.sql(PAIRS, params=work.params).fetchall():
         pairs.setdefault((period, tenant), {})[meter] = Pair(metered, reference, floor)
-    for declared, period, _ in tenant_months(work):
+    for declared, period, (_, ends) in tenant_months(work):
         own = (period, declared.tenant_id)
         if own in invoices and own in pairs:
             currency, invoice = invoices[own]
             charged = _charged(invoice)
-            charges = Charges.of([span for each in spans(pricing.terms(declared, period)).values() for span in each])
+            charges = Charges.of([span for each in spans(pricing.terms(declared, period, ends)).values() for span in each])
             for meter, pair in sorted(pairs[own].items()):
                 paid = charged.get(meter, ZERO)
                 worth = priced(charges, meter, pair, paid)

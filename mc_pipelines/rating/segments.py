@@ -45,15 +45,15 @@ def midnights(zone: str, first: date, after: date) -> tuple[datetime, ...]:
     return tuple(sorted({midnight(first + timedelta(days=number), place) for number in range((after - first).days + 1)}))
 
 
-def cut(days: Sequence[datetime], at: Iterable[datetime]) -> list[Segment]:
-    """The period over `days` (as `midnights` gives them), cut at every instant of `at` inside it.
+def cut(days: Sequence[datetime], at: Iterable[datetime], until: datetime | None = None) -> list[Segment]:
+    """The period over `days` (as `midnights` gives them), cut at every instant of `at` inside it; its part before `until`, where that is given.
 
     A local day counts for the segment in which it begins, so the days of all segments add up to the period's.
     """
-    begins, ends = days[0], days[-1]
+    begins, ends = days[0], min(days[-1], until or days[-1])
     cuts = [begins, *sorted({instant for instant in at if begins < instant < ends}), ends]
     whole = len(days) - 1
-    if len(cuts) == 2:
+    if len(cuts) == 2 and ends == days[-1]:
         return [Segment(begins, ends, whole, whole)]
     return [Segment(start, end, sum(start <= day < end for day in days[:-1]), whole) for start, end in pairwise(cuts)]
 
@@ -64,8 +64,8 @@ def in_force(books: Mapping[Path, Book], name: str, instant: datetime) -> Book |
     return max(begun, key=lambda book: book.since, default=None)
 
 
-def terms(days: Sequence[datetime], plans: Sequence[Held], books: Mapping[Path, Book]) -> list[Term]:
-    """Plan and price version in each segment of a period; a time without a plan has none.
+def terms(days: Sequence[datetime], plans: Sequence[Held], books: Mapping[Path, Book], until: datetime | None = None) -> list[Term]:
+    """Plan and price version in each segment of a period, or of its part before `until`; a time without a plan has none.
 
     Raises UnpricedError where no version of the book is in force, or the version does not offer the plan.
     """
@@ -73,7 +73,7 @@ def terms(days: Sequence[datetime], plans: Sequence[Held], books: Mapping[Path, 
     changes = [book.since for book in books.values() if book.price_book in names]
     found = []
     changes += [instant for each in plans for instant in (each.start, each.end) if instant is not None]
-    for segment in cut(days, changes):
+    for segment in cut(days, changes, until):
         assert segment.start is not None
         for each in plans:
             if each.holds(segment.start):

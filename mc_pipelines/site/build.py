@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 WITHIN_SHOWN = 2000  # pairs within the limit on the page; a page of all pairs of 10,000 tenants opens in no browser
 LATE_SHOWN = 500
-ORDER = {"breach": 0, "unreferenced": 1, "explained": 2}
+ORDER = {"breach": 0, "unsigned": 0, "unreferenced": 1, "explained": 2}
 BOUNDS = {"<=": "≤", ">=": "≥", "==": "=", "between": ""}
 NO_SUM = frozenset({"unique_count", "max", "latest", "avg", "average"})  # their days do not add up to the month
 _NUMERIC = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
@@ -40,10 +40,12 @@ def build(
     metering: Mapping[str, Any],
     batch: Mapping[str, Any] = MappingProxyType({}),
     previews: Mapping[str, bytes] = MappingProxyType({}),
+    others: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
     """Write pages and JSON of one close under `site`; returns the paths whose bytes changed, in the order written.
 
-    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`.
+    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`,
+    `others` pages that the scoreboard leads to: (path, label).
     The same documents give the same bytes: no clock, no run, no state of the folder enters. Raises MissionError for a period that is
     no month, jinja2.UndefinedError where a field is missing.
     """
@@ -62,7 +64,7 @@ def build(
             site / "invoices" / f"{month}.json": canonical_json(batch),
             site / "invoices" / f"{month}.html": environment().get_template("invoices.html.j2").render(invoices.context(batch)).encode(),
         }
-    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch))
+    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch), others)
     with writing(site):
         changed = [path for path, data in files.items() if replace(path, data)]
         return [*changed, *_swept(site / "invoices", month, files)]
@@ -130,7 +132,7 @@ def words(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False) -> bytes:
+def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False, others: Sequence[tuple[str, str]] = ()) -> bytes:
     """The gate scoreboard as HTML; `month` is the metering report that it links to, `invoiced` where there is a page of invoices too."""
     board = {"attempts": [], "bundle": None, **scoreboard}
     page = (
@@ -141,6 +143,7 @@ def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = 
             fig=Figures(board),
             month=month,
             invoiced=invoiced,
+            others=others,
             headline=headline(board),
             outcome="waived" if board["verdict"] != "passed" and board["released"] else board["verdict"],
             spark=spark,
@@ -242,7 +245,7 @@ def _urgency(pair: Mapping[str, Any]) -> tuple[int, int, Any]:
 
 def pair_counts(pairs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many pairs have each status."""
-    counts = dict.fromkeys(("breach", "explained", "unreferenced", "within", "within_floor"), 0)
+    counts = dict.fromkeys(("breach", "unsigned", "explained", "unreferenced", "within", "within_floor"), 0)
     for pair in pairs:
         counts[pair["status"]] += 1
     return counts

@@ -1,4 +1,4 @@
-"""Commands of `mission` for what leaves the house: note, publish, issued. Each imports what it needs when it runs. Nothing unpublishes."""
+"""Commands of `mission` for finance: note, publish, issued, tonight. Each imports what it needs when it runs. Nothing unpublishes."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mc_pipelines.cli_close import A_PATH, kept_request, key_option, sign_request_file
+from mc_pipelines.cli_sign import A_PATH, key_option, request_option, signed_or_kept
 from mc_pipelines.errors import FAILED
 from mc_pipelines.home import Home
 
@@ -18,7 +18,7 @@ MOST_SHOWN = 20
 @click.option("--note", "text", default="", help="What you want to have said.")
 @click.option("--signed", type=A_PATH, help="A note that somebody has signed with `mission sign`.")
 @key_option
-@click.option("--request", "only_request", is_flag=True, help="Write the request and sign nothing, for somebody to sign elsewhere.")
+@request_option
 def note(month: str, text: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
     """File the finance note on MONTH's locked invoices, with your own SSH key. Example: mission note 2026-04 --note "agrees with the forecast"
 
@@ -30,11 +30,9 @@ def note(month: str, text: str, signed: Path | None, key: Path | None, only_requ
 
     home = Home.find()
     if signed is None:
-        request = kept_request(home, f"note-{month}", note_request(home, month, text, requester()))
-        if only_request:
-            click.echo(f"request  {request}\nnext     mission sign {request}")
+        signed = signed_or_kept(home, f"note-{month}", note_request(home, month, text, requester()), key, only_request)
+        if signed is None:
             return
-        signed = sign_request_file(home, request, key)
     entry = file_note(home, read_people(home), signed.read_bytes(), str(signed))
     editions = ", ".join(str(each["edition"]) for each in entry.body["editions"])
     click.echo(f"entry {entry.number}: {entry.body['person']} filed the finance note on {entry.body['period']} edition {editions}")
@@ -60,12 +58,14 @@ def publish(month: str, tenants: tuple[str, ...]) -> None:
     """
     from mc_pipelines.close import requester
     from mc_pipelines.closing.publication import publish as hand_over
+    from mc_pipelines.showing import show_board
 
     home = Home.find()
     entry = hand_over(home, month, list(tenants) or None, requester())
     body = entry.body
     click.echo(f"entry {entry.number}: {body['invoices']} invoice(s) of {body['period']} published by {body['requested_by']}")
     click.echo(f"bundle {home.evidence / body['bundle']}")
+    show_board(home, body["period"])
 
 
 @click.command()
@@ -95,4 +95,35 @@ def issued(month: str, file: Path, as_json: bool) -> None:
     sys.exit(FAILED if found else 0)
 
 
-COMMANDS = (note, publish, issued)
+@click.command()
+@click.argument("month", required=False)
+@click.option("--day", default="", metavar="YYYY-MM-DD", help="As if the month ended after this day (default: the last that has landed).")
+@click.option("--json", "as_json", is_flag=True, help="Print what the night says as JSON.")
+def tonight(month: str | None, day: str, as_json: bool) -> None:
+    """Rehearse the close of the running month (default: that of the last landed day) as if it ended now. Example: mission tonight
+
+    How many tenants would close, what is unbilled, who stands in the way, what moved since the last one. A rehearsal is never a close:
+    it cannot be approved or locked. Ends with 0 whatever it finds.
+    """
+    from mc_pipelines.close import requester
+    from mc_pipelines.closing.rehearsal import rehearse
+    from mc_pipelines.site.finance import build_tonight
+
+    home = Home.find()
+    done = rehearse(home, month or "", day, requested_by=requester())
+    found = done.document
+    build_tonight(home.site, found)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    click.echo(f"{found['period']} as if it ended after {found['day']}: {found['would_close']} of {found['tenants']} tenant(s) would close")
+    for row in found["unbilled"]["totals"]:
+        click.echo(f"unbilled  {row['currency']}  net {row['net']}  corrections {row['corrected']}  payable {row['payable']}")
+    for row in found["blockers"]:
+        click.echo(f"blocker   {row['gate']} ({row['owner']}): holds {row['tenants']} tenant(s). {row['reason']}")
+    for row in (found["moved"] or {"unbilled": []})["unbilled"]:
+        click.echo(f"moved     {row['currency']}  {row['difference']} since {found['moved']['since']}")
+    click.echo(f"page      {home.site / 'tonight.html'}")
+
+
+COMMANDS = (note, publish, issued, tonight)

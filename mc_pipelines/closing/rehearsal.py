@@ -1,0 +1,244 @@
+"""Tonight's close: the running month closed as if it ended after its last landing day. Judged and rated like a close, and never one.
+
+Nothing is written to the tables of the month. Its entry in the journal is of a kind that no fold of a close reads, so it cannot be approved.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from mc_pipelines.calendars import midnight
+from mc_pipelines.close import DELIVERABLE, Progress, as_of_instant, journal_of, month_key
+from mc_pipelines.closing.holds import holds
+from mc_pipelines.code import code_digest
+from mc_pipelines.engine import connect
+from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import build, payload_digest, payload_file
+from mc_pipelines.evidence.canonical import canonical, sha256
+from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.faults import reach
+from mc_pipelines.gates import GateResult, gates_of
+from mc_pipelines.home import Home
+from mc_pipelines.invoicing.batch_files import SUMS, Sums, by_meter, tax_of
+from mc_pipelines.month_again import month_again
+from mc_pipelines.rating.display import money_of
+from mc_pipelines.rating.money import EXACT
+from mc_pipelines.runner import Workshop
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.closing.holds import Holds
+    from mc_pipelines.evidence.journal import Journal
+
+REHEARSAL = f"{DELIVERABLE}.rehearsal"
+FOLDER = "finance/metering/rehearsal"
+TONIGHT = "tonight.json"
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What a rehearsal says, and the bundle that it stands in; `fresh` is False when it stood already."""
+
+    document: Mapping[str, Any]
+    bundle: Path
+    fresh: bool
+
+
+def rehearse(
+    home: Home, month: str = "", day: str = "", run_id: str = "", progress: Progress = lambda line: None, requested_by: str = ""
+) -> Rehearsed:
+    """Close `month` (default: that of `day`) as if it ended after `day` (default: the last landing day that is there), as a rehearsal.
+
+    MissionError where no table is built yet, or the day does not lie in the month.
+    """
+    shop = Workshop.open(home, run_id)
+    pins = _pins(shop)
+    last = _day(shop, pins, month, day)
+    period = last.replace(day=1).isoformat()
+    con = connect()
+    progress(f"rating {period[:7]} as if it ended after {last}")
+    month_again(shop, con, period, sorted(pins), pins, lambda bound: _ended(bound, period, last))
+    from mc_pipelines.acceptance import evaluate
+
+    gates = gates_of(home, DELIVERABLE)
+    results = evaluate(con, gates, {gate.table: gate.table for gate in gates})
+    journal = journal_of(home)
+    document = _document(con, period, last, results, holds(con, gates, results))
+    document["moved"] = _moved(home, journal, document)
+    return _signed(home, journal, document, requested_by)
+
+
+def _pins(shop: Workshop) -> dict[str, int]:
+    """The newest version of every table that there is; MissionError where the daily ones are not built."""
+    pins, absent = {}, []
+    for model in shop.catalog.models.values():
+        for table in (model.key, *model.header.also):
+            version = None if model.header.view or model.deliverable == "ops" else shop.lake.version(table)
+            if version is not None:
+                pins[table] = version
+            elif not model.header.view and model.header.every != "month" and model.deliverable != "ops":
+                absent.append(table)
+    if absent:
+        raise MissionError(f"not built yet: {', '.join(sorted(absent))}. Run the landing days of the month first: mission run FIRST..LAST")
+    return pins
+
+
+def _day(shop: Workshop, pins: Mapping[str, int], month: str, day: str) -> date:
+    """The last landing day that there is, or the one asked for, which lies in the month."""
+    con = connect()
+    shop.lake.view(con, "landing.usage_events", pins["landing.usage_events"])
+    bounds = (month_key(month), month_key(month)[:7]) if month else ("0001-01-01", "9999-12")
+    ((found,),) = con.sql(
+        "SELECT max(landing_day) FROM landing.usage_events WHERE left_because IS NULL AND landing_day >= CAST($first AS DATE) "
+        "AND strftime(landing_day, '%Y-%m') <= $month",
+        params={"first": bounds[0], "month": bounds[1]},
+    ).fetchall()
+    if not day:
+        if found is None:
+            raise MissionError(f"no day {f'of {month} ' if month else ''}has landed yet. Run one first: mission run DAY")
+        return date.fromisoformat(str(found))
+    from mc_pipelines.calendars import days
+
+    asked = date.fromisoformat(days(day)[0])
+    if month and not day.startswith(month):
+        raise MissionError(f"{day} does not lie in {month}. Name a day of the month, or leave the month out.")
+    if found is None or asked > found:
+        raise MissionError(f"{day} has not landed yet; the last day that has is {found}. Run it first: mission run {day}")
+    return asked
+
+
+def _ended(con: "duckdb.DuckDBPyConnection", period: str, last: date) -> None:
+    """Let the month end after the local day `last` of each tenant, with that landing day as its cut-off."""
+    import pyarrow as pa
+
+    zones = [zone for (zone,) in con.sql("SELECT DISTINCT zone FROM reference.tenants ORDER BY zone").fetchall()]
+    ends = [midnight(last + timedelta(days=1), ZoneInfo(zone)) for zone in zones]
+    con.from_arrow(pa.table({"zone": pa.array(zones, pa.string()), "ends": pa.array(ends, pa.timestamp("us"))})).create("ending")
+    con.execute(
+        f"CREATE TABLE ended AS SELECT tenant_id, period, start_utc, CASE WHEN period = DATE '{period}' THEN least(end_utc, ends) ELSE end_utc END AS end_utc, "
+        f"CASE WHEN period = DATE '{period}' THEN least(cutoff_day, DATE '{last}') ELSE cutoff_day END AS cutoff_day "
+        "FROM reference.periods JOIN reference.tenants USING (tenant_id) JOIN ending USING (zone)"
+    )
+    con.execute("CREATE OR REPLACE VIEW reference.periods AS FROM ended")
+    # East of Greenwich the next local day has begun: its events have landed, and belong to tomorrow.
+    con.execute(f"CREATE TABLE so_far AS FROM metering.usage_daily WHERE day <= DATE '{last}'")
+    con.execute("CREATE OR REPLACE VIEW metering.usage_daily AS FROM so_far")
+
+
+def _document(con: "duckdb.DuckDBPyConnection", period: str, last: date, results: Sequence[GateResult], found: "Holds") -> Document:
+    """What the night says, as plain JSON; amounts are text."""
+    totals, plans, meters, tenants = Sums("currency"), Sums("currency", "plan"), Sums("currency", "meter", "kind"), []
+    for tenant, name, plan, text in con.sql(
+        "SELECT tenant_id, tenants.name, rated.plan, invoice FROM metering.rated AS rated JOIN reference.tenants AS tenants USING (tenant_id) "
+        "WHERE invoice <> '' ORDER BY tenant_id"
+    ).fetchall():
+        invoice = json.loads(text)
+        currency = invoice["currency"]
+        amounts = {each: invoice[each] for each in SUMS} | {"tax": tax_of(invoice)}
+        totals.add((currency,), amounts)
+        plans.add((currency, plan), amounts)
+        for where, net in by_meter(invoice).items():
+            meters.add((currency, *where), {"net": net})
+        gates = [*found.everybody, *found.held.get(tenant, ())]
+        tenants.append({"tenant_id": tenant, "name": name, "plan": plan, "currency": currency, "net": invoice["net"], "held": gates})
+    return {
+        "rehearsal": True,
+        "period": period[:7],
+        "day": last.isoformat(),
+        "as_of": as_of_instant(con, period),
+        "tenants": len(found.tenants),
+        "would_close": len(found.green),
+        "blockers": _blockers(results, found),
+        "gates": {result.gate: result.status for result in results},
+        "unbilled": {"totals": totals.rows(), "plans": plans.rows(), "meters": meters.rows()},
+        "by_tenant": tenants,
+        "held": {tenant: list(gates) for tenant, gates in found.held.items()},
+    }
+
+
+def _blockers(results: Sequence[GateResult], found: "Holds") -> list[Document]:
+    """Every critical gate that did not pass: whose it is, whom it holds, and where its remedy stands."""
+    rows = []
+    for result in results:
+        if result.status != "passed" and result.severity == "critical":
+            whom = len(found.tenants) if result.gate in found.everybody else sum(result.gate in gates for gates in found.held.values())
+            about = {name: getattr(result, name) for name in ("gate", "status", "owner", "reason", "runbook")}
+            rows.append(about | {"tenants": whom, "everybody": result.gate in found.everybody})
+    return rows
+
+
+def _moved(home: Home, journal: "Journal", document: Mapping[str, Any]) -> Document | None:
+    """What is otherwise than in the newest rehearsal of the month for an earlier day; None where there is none."""
+    earlier = [
+        entry
+        for entry in journal.entries()
+        if entry.kind == REHEARSAL and entry.body["period"] == document["period"] and entry.body["day"] < document["day"]
+    ]
+    if not earlier:
+        return None
+    body = max(earlier, key=lambda entry: (entry.body["day"], entry.number)).body
+    before = json.loads(payload_file(home.evidence / body["bundle"], body["digest"], TONIGHT))
+    was, now = _nets(before), _nets(document)
+    held_before, held_now = set(before["held"]), set(document["held"])
+    passed = {name: status == "passed" for name, status in before["gates"].items()}
+    return {
+        "since": before["day"],
+        "unbilled": [
+            {
+                "currency": currency,
+                "before": money_of(was.get(currency, Decimal(0)), currency),
+                "now": money_of(now.get(currency, Decimal(0)), currency),
+            }
+            | {"difference": money_of(EXACT.subtract(now.get(currency, Decimal(0)), was.get(currency, Decimal(0))), currency)}
+            for currency in sorted({*was, *now})
+        ],
+        "would_close": document["would_close"] - before["would_close"],
+        "held": sorted(held_now - held_before),
+        "freed": sorted(held_before - held_now),
+        "failed": sorted(name for name, status in document["gates"].items() if status != "passed" and passed.get(name, True)),
+        "passed": sorted(name for name, status in document["gates"].items() if status == "passed" and not passed.get(name, True)),
+    }
+
+
+def _nets(document: Mapping[str, Any]) -> dict[str, Decimal]:
+    return {row["currency"]: Decimal(row["net"]) for row in document["unbilled"]["totals"]}
+
+
+def _signed(home: Home, journal: "Journal", document: Mapping[str, Any], requested_by: str) -> Rehearsed:
+    """Put the document into a signed bundle and name it in the journal; the same again adds nothing."""
+    month, data = document["period"], canonical(document)
+    digest = payload_digest({f"data/{TONIGHT}": sha256(data)})
+    assert journal.signer is not None
+    predicate = {
+        "deliverable": DELIVERABLE,
+        "period": month,
+        "rehearsal": document["day"],
+        "as_of": document["as_of"],
+        "code": {"digest": code_digest(home)},
+        "checkpoint": Head.of(journal.chain()).document(),
+    }
+    bundle = build(home.evidence / FOLDER / month, f"{document['day']}-{digest[:12]}", {TONIGHT: data}, predicate, journal.signer)
+    reach("rehearsal.bundle_built")
+    body = {
+        "period": month,
+        "day": document["day"],
+        "digest": digest,
+        "envelope": bundle.envelope,
+        "bundle": bundle.path.relative_to(home.evidence).as_posix(),
+        **{name: document[name] for name in ("as_of", "tenants", "would_close")},
+        "requested_by": requested_by,
+    }
+    before = journal.entries()
+    entry = journal.append(
+        REHEARSAL,
+        body,
+        lambda entries: next((each for each in entries if each.kind == REHEARSAL and each.body["digest"] == digest), None),
+    )
+    return Rehearsed(document, bundle.path, all(each.number != entry.number for each in before))

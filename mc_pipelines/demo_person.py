@@ -1,0 +1,57 @@
+"""Who signs the demo's explanations: a person named development, whose key is made on first use and lies with the home's other keys.
+
+Nobody vouches for that key. A home that declares people of its own keeps them, and signs its explanations itself.
+"""
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from mc_pipelines.close import journal_of
+from mc_pipelines.closing.explanations import digest_of, explain, explanation_request, signatures
+from mc_pipelines.durable import create
+from mc_pipelines.evidence.canonical import parse
+from mc_pipelines.evidence.own_key import from_file
+from mc_pipelines.evidence.people import by_key, people_file, read_people
+from mc_pipelines.evidence.signoff import signed
+from mc_pipelines.home import Home
+from mc_pipelines.reference import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PERSON = "development"
+
+
+def sign_explanations(home: Home, month: str) -> str:
+    """Sign what the home explains of the month, unless that is done; returns what was done in a line."""
+    declared = [each for each in read(home, "explained") if each.period == month]
+    journal = journal_of(home)
+    standing = signatures(journal.entries())
+    people = {standing[digest].person for each in declared if (digest := digest_of(each)) in standing}
+    if all(digest_of(each) in standing for each in declared):
+        return f"{len(declared)} explanations, signed by {', '.join(sorted(people)) or 'nobody'}"
+    path = home.keys / f"{PERSON}-person.key"
+    _declare(home, path)
+    own = from_file(path, str) if path.exists() else None
+    if own is None or by_key(read_people(home), own.public_key()) is None:
+        return f"explanations await a signature of somebody in {people_file(home)}: mission waive {month} --explained"
+    request = parse(explanation_request(declared, standing, month, "demo"))
+    explain(journal, read_people(home), signed(request, own, read_people(home)), "demo")
+    return f"explanations signed with the development key {path}, for which nobody vouches"
+
+
+def _declare(home: Home, path: "Path") -> None:
+    """Make the key, and declare its public half where the home declares nobody."""
+    if people_file(home).exists():
+        return
+    if not path.exists():
+        made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        create(path, made, mode=0o600)
+    public = from_file(path, str).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    text = (
+        "# Made by the demo. The private half lies in keys/; nobody vouches for it.\n"
+        f'people:\n  - {{person: {PERSON}, name: Development key of this home, roles: [approver], key: "{public}"}}\n'
+    )
+    create(people_file(home), text.encode())

@@ -1,0 +1,103 @@
+"""Dagster jobs that are no assets: what people do to a close, and the night's rehearsal. Each does what the command of the same name does.
+
+A job takes what a person has signed already; it never signs for anybody.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from mc_pipelines.home import Home
+
+
+class ApproveClose(dg.Config):
+    """`sign_off` is the path of an approval that a person has signed with `mission sign`; a job never signs for anybody."""
+
+    sign_off: str
+
+
+class LockClose(dg.Config):
+    """The month, for example 2026-04, and its tenants; without tenants all that two people approved."""
+
+    month: str
+    tenants: list[str] = Field(default_factory=list)
+
+
+def life_jobs(home: Home) -> list[dg.JobDefinition]:
+    """What `mission approve --signed`, `mission lock` and `mission publish` do, for whoever works in the UI."""
+
+    @dg.op(description="Take a signed approval into the journal, if it is about the newest edition.")
+    def approve(context: dg.OpExecutionContext, config: ApproveClose) -> None:
+        from mc_pipelines.close import journal_of
+        from mc_pipelines.closing.acts import approve as take
+        from mc_pipelines.evidence.people import read_people
+        from mc_pipelines.showing import show_board
+
+        path = Path(config.sign_off)
+        entry = take(journal_of(home), read_people(home), path.read_bytes(), str(path))
+        show_board(home, entry.body["period"])
+        context.log.info(f"entry {entry.number}: {entry.body['person']} approved {len(entry.body['tenants'])} tenant(s)")
+
+    @dg.op(description="Fix the close of approved tenants, for ever.")
+    def lock(context: dg.OpExecutionContext, config: LockClose) -> None:
+        from mc_pipelines.close import lock as fix
+        from mc_pipelines.close import requester
+        from mc_pipelines.showing import show_board
+
+        entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
+        show_board(home, entry.body["period"])
+        context.log.info(f"entry {entry.number}: {len(entry.body['tenants'])} tenant(s) of edition {entry.body['edition']} locked")
+
+    @dg.op(description="Hand over locked invoices that a finance note covers.")
+    def publish(context: dg.OpExecutionContext, config: LockClose) -> None:
+        from mc_pipelines.close import requester
+        from mc_pipelines.closing.publication import publish as hand_over
+        from mc_pipelines.showing import show_board
+
+        entry = hand_over(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
+        show_board(home, entry.body["period"])
+        context.log.info(f"entry {entry.number}: {entry.body['invoices']} invoice(s) published")
+
+    @dg.job(name="approve_close", description="A person's signed approval of a month's newest edition.")
+    def approve_close() -> None:
+        approve()
+
+    @dg.job(name="lock_close", description="Lock the approved tenants of a month. Nothing unlocks.")
+    def lock_close() -> None:
+        lock()
+
+    @dg.job(
+        name="publish_close", description="Publish the locked invoices of a month: list, ledger entries, credit notes. Nothing unpublishes."
+    )
+    def publish_close() -> None:
+        publish()
+
+    return [approve_close, lock_close, publish_close]
+
+
+class Tonight(dg.Config):
+    """The day after which the month is closed as if it ended; without one the last that has landed."""
+
+    day: str = ""
+
+
+def tonight_job(home: Home) -> dg.JobDefinition:
+    """What `mission tonight` does."""
+
+    @dg.op(description="Close the running month as if it ended after its last landing day, as a rehearsal that cannot be locked.")
+    def rehearse(context: dg.OpExecutionContext, config: Tonight) -> None:
+        from mc_pipelines.close import requester
+        from mc_pipelines.closing.rehearsal import rehearse as close_tonight
+        from mc_pipelines.site.finance import build_tonight
+
+        asked_by = context.run.tags.get("requested_by") or requester()
+        found = close_tonight(home, day=config.day, run_id=context.run.run_id, progress=context.log.info, requested_by=asked_by).document
+        build_tonight(home.site, found)
+        context.log.info(f"{found['would_close']} of {found['tenants']} tenant(s) would close after {found['day']}")
+
+    @dg.job(name="tonight", description="The running month closed as if it ended now: a rehearsal each night, after the day's run.")
+    def tonight() -> None:
+        rehearse()
+
+    return tonight
