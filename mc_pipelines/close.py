@@ -144,10 +144,19 @@ def compute(
     as_of = as_of_instant(con, period)
     results = evaluate(con, gates, {gate.table: gate.table for gate in gates}, period[:7])
     files = payload(con, month_models(shop), period, as_of, results, before)
+    return Closing(DELIVERABLE, period, as_of, pins, gates, results, holds(con, gates, results), _basis(con, period, pins), files)
+
+
+def _basis(con: "duckdb.DuckDBPyConnection", period: str, pins: Mapping[str, int]) -> int:
+    """Number of the newest lock of another month that the corrections know; 0 where there is none, or the close knows of no locks at all."""
+    if "metering.locked_tenants" not in pins:
+        return 0
     ((basis,),) = con.sql(
-        "SELECT coalesce(max(entry), 0) FROM metering.locked_tenants WHERE period <> CAST($period AS DATE)", params={"period": period}
+        "SELECT coalesce(max(entry), 0) FROM metering.locked_tenants JOIN metering.locked_closes USING (period, edition) "
+        "WHERE period <> CAST($period AS DATE)",
+        params={"period": period},
     ).fetchall()
-    return Closing(DELIVERABLE, period, as_of, pins, gates, results, holds(con, gates, results), basis, files)
+    return int(basis)
 
 
 def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None, requested_by: str = "") -> Attempt:

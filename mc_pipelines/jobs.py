@@ -3,6 +3,7 @@
 A job takes what a person has signed already; it never signs for anybody.
 """
 
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -11,10 +12,18 @@ from pydantic import Field
 from mc_pipelines.home import Home
 
 
-class ApproveClose(dg.Config):
-    """`sign_off` is the path of an approval that a person has signed with `mission sign`; a job never signs for anybody."""
+class Signed(dg.Config):
+    """`sign_off` is the path of what a person has signed with `mission sign`; a job never signs for anybody."""
 
     sign_off: str
+
+
+SIGNED = {
+    "approve": "A person's signed approval of a month's newest edition.",
+    "waive": "A person's signed waiver of what failed in a month's newest edition.",
+    "note": "A signed finance note on the locked invoices of a month.",
+}
+"""By command the job that takes what was signed for it."""
 
 
 class LockClose(dg.Config):
@@ -24,20 +33,35 @@ class LockClose(dg.Config):
     tenants: list[str] = Field(default_factory=list)
 
 
-def life_jobs(home: Home) -> list[dg.JobDefinition]:
-    """What `mission approve --signed`, `mission lock` and `mission publish` do, for whoever works in the UI."""
+def _signed_job(home: Home, name: str) -> dg.JobDefinition:
+    """The job `<name>_close`: take a signed file into the journal, if it is about what stands now, and show it."""
 
-    @dg.op(description="Take a signed approval into the journal, if it is about the newest edition.")
-    def approve(context: dg.OpExecutionContext, config: ApproveClose) -> None:
+    @dg.op(name=name, description=SIGNED[name])
+    def take(context: dg.OpExecutionContext, config: Signed) -> None:
         from mc_pipelines.close import journal_of
-        from mc_pipelines.closing.acts import approve as take
+        from mc_pipelines.closing.acts import approve
+        from mc_pipelines.closing.publication import file_note
+        from mc_pipelines.closing.waive import waive
         from mc_pipelines.evidence.people import read_people
-        from mc_pipelines.showing import show_board
+        from mc_pipelines.showing import show_again, show_board
 
-        path = Path(config.sign_off)
-        entry = take(journal_of(home), read_people(home), path.read_bytes(), str(path))
+        path, journal = Path(config.sign_off), journal_of(home)
+        taken = {"approve": partial(approve, journal), "waive": partial(waive, journal), "note": partial(file_note, home)}[name]
+        entry = taken(read_people(home), path.read_bytes(), str(path))
+        if name == "waive":
+            show_again(home, entry.body["period"])
         show_board(home, entry.body["period"])
-        context.log.info(f"entry {entry.number}: {entry.body['person']} approved {len(entry.body['tenants'])} tenant(s)")
+        context.log.info(f"entry {entry.number}: {entry.kind} by {entry.body['person']}")
+
+    @dg.job(name=f"{name}_close", description=SIGNED[name])
+    def signed() -> None:
+        take()
+
+    return signed
+
+
+def life_jobs(home: Home) -> list[dg.JobDefinition]:
+    """What approve, waive and note do with `--signed`, and lock and publish, for whoever works in the UI."""
 
     @dg.op(description="Fix the close of approved tenants, for ever.")
     def lock(context: dg.OpExecutionContext, config: LockClose) -> None:
@@ -59,10 +83,6 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
         show_board(home, entry.body["period"])
         context.log.info(f"entry {entry.number}: {entry.body['invoices']} invoice(s) published")
 
-    @dg.job(name="approve_close", description="A person's signed approval of a month's newest edition.")
-    def approve_close() -> None:
-        approve()
-
     @dg.job(name="lock_close", description="Lock the approved tenants of a month. Nothing unlocks.")
     def lock_close() -> None:
         lock()
@@ -73,7 +93,7 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
     def publish_close() -> None:
         publish()
 
-    return [approve_close, lock_close, publish_close]
+    return [*(_signed_job(home, name) for name in SIGNED), lock_close, publish_close]
 
 
 class Tonight(dg.Config):

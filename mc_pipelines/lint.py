@@ -59,11 +59,10 @@ def _read_landing(home: Home) -> None:
 def _across(home: Home) -> list[str]:
     """Problems that show only once every file can be read."""
     from mc_pipelines import portable
-    from mc_pipelines.closing import ledger
     from mc_pipelines.rating import cross_checks
 
     catalog = read_catalog(home)
-    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *cross_checks.problems(home), *ledger.problems(home)]
+    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *_unbookable(home), *cross_checks.problems(home)]
     for model in catalog.models.values():
         found += [*_misdescribed(model), *portable.problems(model)]
     return found
@@ -95,6 +94,27 @@ def _unjudged(home: Home, catalog: Catalog) -> list[str]:
         f"{path}: gate {gate.gate} judges {gate.table}, which no file under assets/ declares."
         for path, gate in gates
         if gate.table not in known
+    ]
+
+
+def _unbookable(home: Home) -> list[str]:
+    """Accounts for meters and taxes that nobody declares: nothing would ever be booked there."""
+    from mc_pipelines.closing.ledger import accounts_file, read_accounts
+    from mc_pipelines.rating.book import read_books
+
+    path = accounts_file(home)
+    if not path.exists():
+        return []
+    accounts = read_accounts(home)
+    known = {
+        "meters": {meter.meter for meter in reference.read(home, "meters")} | {"fees"},
+        "taxes": {tax for book in read_books(home).values() for tax in book.taxes},
+    }
+    return [
+        f"{path}:{reference.line_at(path, (kind, name))}: {kind}: {name!r} is not declared; there are {', '.join(sorted(known[kind])) or 'none'}."
+        for kind, named in (("meters", accounts.meters), ("taxes", accounts.taxes))
+        for name in named
+        if name not in known[kind]
     ]
 
 

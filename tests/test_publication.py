@@ -353,10 +353,28 @@ def test_the_list_of_issued_invoices_is_reconciled_and_remembered(bench: Bench, 
     assert (done.exit_code, "refused by contract issued_invoices" in done.output) == (2, True)
 
 
-def test_the_job_publishes_what_is_locked_and_noted(bench: Bench) -> None:
-    assert noted(bench).exit_code == 0
+def test_jobs_take_a_signed_note_and_publish_what_is_locked(bench: Bench) -> None:
+    request = Path(call("note", APRIL, "--request").output.split()[1])
+    assert call("sign", request, "--key", bench.home.root / "finn.key").exit_code == 0
+    signed: dict[str, Any] = {"ops": {"note": {"config": {"sign_off": str(request.with_suffix(".signed.json"))}}}}
+    assert build_defs(bench.home).resolve_job_def("note_close").execute_in_process(run_config=signed).success
     config: dict[str, Any] = {"ops": {"publish": {"config": {"month": APRIL}}}}
     assert (
         build_defs(bench.home).resolve_job_def("publish_close").execute_in_process(run_config=config, tags={"requested_by": "web"}).success
     )
     assert json.loads(call("status", APRIL, "--json").stdout)["publications"][0]["requested_by"] == "web"
+
+
+def test_lint_names_accounts_of_meters_and_taxes_that_nobody_declares(bench: Bench) -> None:
+    from mc_pipelines.lint import problems
+
+    assert not [problem for problem in problems(bench.home) if "accounts.yaml" in problem]
+    path = bench.home.reference / "accounts.yaml"
+    path.write_text(DECLARED.replace("meters: {api_requests", "taxes: {vat: '1', gst: '2'}\nmeters: {api_request"), encoding="utf-8")
+    found = [problem for problem in problems(bench.home) if "accounts.yaml" in problem]
+    assert [problem.partition("accounts.yaml")[2] for problem in found] == [
+        ":6: meters: 'api_request' is not declared; there are api_requests, fees, tokens.",
+        ":5: taxes: 'gst' is not declared; there are vat.",
+    ]
+    path.write_text("receivable: ''\n", encoding="utf-8")
+    assert any("accounts.yaml:1: receivable" in problem for problem in problems(bench.home))

@@ -107,7 +107,7 @@ def _row(
     invoice = bundle.invoices.get(tenant, {})
     currency = invoice.get("currency", "")
     rated = invoice.get("status") == "rated"
-    amounts = {name: money_of(Decimal(invoice[NAMED.get(name, name)]), currency) if rated else None for name in AMOUNTS}
+    amounts = {name: money_of(Decimal(invoice.get(NAMED.get(name, name)) or 0), currency) if rated else None for name in AMOUNTS}
     return {
         "tenant_id": tenant,
         "name": names.get(tenant, tenant),

@@ -12,14 +12,12 @@ from typing import Any
 
 from pydantic import Field
 
-from mc_pipelines import reference
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.documents import guarded
-from mc_pipelines.rating.book import read_books
 from mc_pipelines.rating.display import money_of
 from mc_pipelines.rating.money import EXACT, ZERO, total
-from mc_pipelines.reference import Declared, line_at, read_one
+from mc_pipelines.reference import Declared, read_one
 
 COLUMNS = ("period", "tenant", "invoice", "account", "debit", "credit", "currency", "text")
 Booking = tuple[str, Decimal, str]
@@ -49,24 +47,6 @@ def read_accounts(home: Home) -> Accounts:
             f"{path}: missing. Declare receivable, revenue, tax and prepaid: account numbers of your ledger (docs/month-end.md)."
         )
     return read_one(path, Accounts)
-
-
-def problems(home: Home) -> list[str]:
-    """Accounts of meters and taxes that there are not, with file and line; nothing where no accounts are declared."""
-    path = accounts_file(home)
-    if not path.exists():
-        return []
-    accounts = read_accounts(home)
-    known = {
-        "meters": (accounts.meters, [meter.meter for meter in reference.read(home, "meters")], "meters.yaml"),
-        "taxes": (accounts.taxes, sorted({tax for book in read_books(home).values() for tax in book.taxes}), "price_books"),
-    }
-    return [
-        f"{path}:{line_at(path, (key, name))}: {key}: {name!r} is not in {where}, which has {', '.join(names) or 'none'}. Mend it, or take it out."
-        for key, (declared, names, where) in known.items()
-        for name in declared
-        if name not in names
-    ]
 
 
 def corrections_of(rated: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -103,9 +83,8 @@ def _earned(lines: Sequence[Mapping[str, Any]], accounts: Accounts, about: str) 
     """Revenue by account and meter."""
     found: dict[tuple[str, str], Decimal] = {}
     for line in lines:
-        meter = line["meter"]
-        account = accounts.revenue if meter is None else accounts.meters.get(meter, accounts.revenue)
-        where = (account, f"{'fees' if meter is None else meter}{about}")
+        meter = line["meter"] or "fees"
+        where = (accounts.meters.get(meter, accounts.revenue), f"{meter}{about}")
         found[where] = EXACT.add(found.get(where, ZERO), Decimal(line["net"]))
     return [(account, EXACT.minus(amount), text) for (account, text), amount in sorted(found.items())]
 

@@ -78,6 +78,7 @@ def _asked(work: "Work", period: date) -> Asked:
     for tenant, original, edition, invoice, cutoff in work.con.sql(
         "SELECT locked.tenant_id, locked.period, locked.edition, locked.invoice, greatest(asking.cutoff_day, last.cutoff_day) "
         "FROM metering.locked_tenants AS locked "
+        "JOIN metering.locked_closes AS known ON known.period = locked.period AND known.edition = locked.edition "
         "JOIN reference.periods AS asking ON asking.tenant_id = locked.tenant_id AND asking.period = CAST($period AS DATE) "
         "JOIN (SELECT locked.tenant_id, max(cutoff_day) AS cutoff_day FROM metering.locked_tenants AS locked "
         "      JOIN reference.periods AS periods USING (tenant_id, period) GROUP BY locked.tenant_id) AS last "
@@ -132,7 +133,7 @@ def _earlier(work: "Work", asking: date, recorded: Mapping[tuple[date, int], Rec
     found: dict[tuple[str, date], list[Mapping[str, Any]]] = {}
     editions: dict[tuple[date, int], set[str]] = {}
     for period, edition, tenant in work.con.sql(
-        "SELECT period, edition, tenant_id FROM metering.locked_tenants WHERE period <> CAST($asking AS DATE) ORDER BY ALL",
+        "SELECT period, edition, tenant_id FROM metering.locked_tenants JOIN metering.locked_closes USING (period, edition) WHERE period <> CAST($asking AS DATE) ORDER BY ALL",
         params={"asking": asking.isoformat()},
     ).fetchall():
         editions.setdefault((period, edition), set()).add(tenant)
