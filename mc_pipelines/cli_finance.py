@@ -24,7 +24,7 @@ def note(month: str, text: str, signed: Path | None, key: Path | None, only_requ
 
     It is bound to the digests of the locked editions and states what their invoices add up to; without it nothing is published.
     """
-    from mc_pipelines.close import journal_of, requester
+    from mc_pipelines.close import requester
     from mc_pipelines.closing.publication import file_note, note_request
     from mc_pipelines.evidence.people import read_people
 
@@ -33,11 +33,17 @@ def note(month: str, text: str, signed: Path | None, key: Path | None, only_requ
         signed = signed_or_kept(home, f"note-{month}", note_request(home, month, text, requester()), key, only_request)
         if signed is None:
             return
-    entry = file_note(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
+    entry = file_note(home, read_people(home), signed.read_bytes(), str(signed))
     editions = ", ".join(str(each["edition"]) for each in entry.body["editions"])
     click.echo(f"entry {entry.number}: {entry.body['person']} filed the finance note on {entry.body['period']} edition {editions}")
     for row in entry.body["figures"]:
-        click.echo(f"{row['currency']}  invoices {row['invoices']}  net {row['net']}  total {row['total']}  payable {row['payable']}")
+        amounts = "  ".join(f"{name} {row[name]}" for name in ("net", "tax", "total", "payable"))
+        click.echo(f"{row['currency']}  invoices {row['invoices']}  {amounts}")
+    for each in entry.body["editions"]:
+        if each["held"] or each["not_passed"]:
+            click.echo(
+                f"edition {each['edition']}: {len(each['held'])} tenant(s) held; not passed: {', '.join(each['not_passed']) or 'none'}"
+            )
 
 
 @click.command()

@@ -3,6 +3,7 @@
 A job takes what a person has signed already; it never signs for anybody.
 """
 
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -44,8 +45,9 @@ def _signed_job(home: Home, name: str) -> dg.JobDefinition:
         from mc_pipelines.evidence.people import read_people
         from mc_pipelines.showing import show_again, show_board
 
-        path, taken = Path(config.sign_off), {"approve": approve, "waive": waive, "note": file_note}[name]
-        entry = taken(journal_of(home), read_people(home), path.read_bytes(), str(path))
+        path, journal = Path(config.sign_off), journal_of(home)
+        taken = {"approve": partial(approve, journal), "waive": partial(waive, journal), "note": partial(file_note, home)}[name]
+        entry = taken(read_people(home), path.read_bytes(), str(path))
         if name == "waive":
             show_again(home, entry.body["period"])
         show_board(home, entry.body["period"])

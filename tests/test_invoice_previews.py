@@ -154,6 +154,7 @@ def test_the_batch_says_totals_and_who_is_blocked(bench: Bench) -> None:
             "invoices": 2,
             "net": "135.00",  # 110 + 25
             "total": "162.00",
+            "corrected": "0.00",
             "credits_used": "0.00",
             "payable": "162.00",
             "tax": "27.00",

@@ -31,6 +31,7 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
+from mc_pipelines.invoicing.documents import NUMBERS, TEXT
 from mc_pipelines.runner import Workshop
 
 ACCOUNTS = Accounts(receivable="1200", revenue="4000", tax="2200", prepaid="2400", meters={"tokens": "4010"}, taxes={"low": "2207"})
@@ -38,7 +39,9 @@ DECLARED = 'receivable: "1200"\nrevenue: "4000"\ntax: "2200"\nprepaid: "2400"\nm
 
 
 def line(meter: str | None, net: str, **more: Any) -> dict[str, Any]:
-    return {"meter": meter, "charge": meter or "fee", "net": net, "tier": None, "dimensions": {}, **more}
+    """A line with every field of a preview's; those that are not named are empty."""
+    empty = dict.fromkeys((*TEXT, *NUMBERS)) | {"tier": None, "dimensions": {}, "days": [30, 30]}
+    return empty | {"meter": meter, "charge": meter or "fee", "net": net, **more}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "corrections": [],
         "totals": {"net": "125.00", "total": "148.15", "corrections": "0.00", "credits_used": "-30.00", "payable": "118.15"},
     }
-    return {"name": "Acme", "digest": "ab" * 32, "rated": rated | changes}
+    return {"name": "Acme", "digest": "ab" * 32, "edition": 1, "rated": rated | changes}
 
 
 def correction(net: str, tax: str, total: str) -> dict[str, Any]:
@@ -107,22 +110,23 @@ def test_the_same_documents_give_the_same_bytes_whatever_their_order() -> None:
         corrections=[correction("-8.00", "-1.52", "-9.52")],
         totals={"net": "125.00", "total": "148.15", "corrections": "-9.52", "credits_used": "-30.00", "payable": "108.63"},
     )
-    one, other = files([document(), noted], ACCOUNTS), files([noted, document()], ACCOUNTS)
+    one, other = files([document(), noted], ACCOUNTS, {}), files([noted, document()], ACCOUNTS, {})
     assert one == other
     assert sorted(one) == [
-        *(f"credit-notes/beta-2026-04/credit-note.{kind}" for kind in ("json", "pdf")),
+        *(f"credit-notes/beta-2026-04/credit-note.{kind}" for kind in ("csv", "json", "pdf")),
         "invoices.csv",
         "invoices.json",
         "ledger.csv",
     ]
-    (note,) = credit_notes(noted, row(noted)["invoice"])
-    assert (note["original_period"], note["original_invoice"], note["total"], note["invoice"]) == (
+    (note,) = credit_notes(noted, row(noted)["invoice"], {"cd" * 32: "2026-04-1"})
+    assert (note["original_period"], note["original_invoice"], note["original_number"], note["total"], note["invoice"]) == (
         APRIL,
         "cd" * 32,
+        "2026-04-1",
         "-9.52",
         row(noted)["invoice"],
     )
-    assert credit_notes(document(corrections=[correction("8.00", "1.52", "9.52")]), "x") == []
+    assert credit_notes(document(corrections=[correction("8.00", "1.52", "9.52")]), "x", {}) == []
 
 
 def test_an_invoice_has_the_same_key_everywhere_and_another_for_another() -> None:
@@ -202,7 +206,7 @@ def test_locked_invoices_are_published_once_after_a_finance_note(bench: Bench) -
     done = noted(bench)
     assert done.exit_code == 0, done.output
     # acme 150.00 and beta 50.00, with 20 % of tax
-    assert "EUR  invoices 2  net 200.00  total 240.00  payable 240.00" in done.output
+    assert "EUR  invoices 2  net 200.00  tax 40.00  total 240.00  payable 240.00" in done.output
     assert noted(bench).output == done.output
     done = call("publish", APRIL)
     assert done.exit_code == 0, done.output

@@ -18,6 +18,7 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import sha256
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
+from mc_pipelines.invoicing.documents import guarded
 from mc_pipelines.rating.display import number_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Difference:
 
 
 def differences(published: Sequence[Row], issued: Sequence[Row]) -> list[Difference]:
-    """What is not alike, by invoice number. Amounts are compared as decimals, so 5 is 5.00."""
+    """What is not alike, by invoice number. Amounts are compared as decimals, so 5 is 5.00; a text may be as our own CSV guards it."""
     listed: dict[str, list[Row]] = {}
     for row in issued:
         listed.setdefault(str(row["invoice"]), []).append(row)
@@ -60,7 +61,7 @@ def differences(published: Sequence[Row], issued: Sequence[Row]) -> list[Differe
 
 
 def _differing(number: str, published: Row, issued: Row) -> list[Difference]:
-    texts = [(name, str(published[name]), str(issued[name])) for name in TEXTS]
+    texts = [(name, str(published[name]), str(issued[name])) for name in TEXTS if issued[name] != guarded(str(published[name]))]
     amounts = [(name, str(number_text(Decimal(published[name]))), str(number_text(Decimal(issued[name])))) for name in AMOUNTS]
     return [Difference(number, "differs", name, ours, theirs) for name, ours, theirs in (*texts, *amounts) if ours != theirs]
 

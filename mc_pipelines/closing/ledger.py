@@ -49,6 +49,12 @@ def read_accounts(home: Home) -> Accounts:
     return read_one(path, Accounts)
 
 
+def corrections_of(rated: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The corrections of an invoice; none where it was locked before there were any."""
+    found: Sequence[Mapping[str, Any]] = rated.get("corrections", ())
+    return found
+
+
 def bookings(rated: Mapping[str, Any], accounts: Accounts) -> list[Booking]:
     """The entries of one invoice (the member `rated` of a preview): what is receivable against revenue, tax and prepaid credit.
 
@@ -58,7 +64,7 @@ def bookings(rated: Mapping[str, Any], accounts: Accounts) -> list[Booking]:
     totals = {name: Decimal(value) for name, value in rated["totals"].items()}
     found: list[Booking] = [(accounts.receivable, totals["payable"], f"invoice of {period}")]
     found.append((accounts.prepaid, EXACT.minus(totals["credits_used"]), "prepaid credit used"))
-    for part, about in ((rated, ""), *((each, f" of {each['original_period']}") for each in rated.get("corrections", ()))):
+    for part, about in ((rated, ""), *((each, f" of {each['original_period']}") for each in corrections_of(rated))):
         found += _earned(part["lines"], accounts, about)
         found += [
             (

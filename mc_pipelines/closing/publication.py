@@ -4,15 +4,16 @@ The journal entry that names the bundle is the commit point. Nothing unpublishes
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.close import DELIVERABLE, journal_of, month_key
 from mc_pipelines.closing.handover import files
-from mc_pipelines.closing.ledger import read_accounts
+from mc_pipelines.closing.ledger import corrections_of, read_accounts
 from mc_pipelines.closing.states import NOTE, PUBLICATION, Close, Lock, fold
+from mc_pipelines.code import code_digest, code_version
 from mc_pipelines.errors import MissionError
-from mc_pipelines.evidence.bundle import build, payload_digest, payload_file
+from mc_pipelines.evidence.bundle import build, payload_digest, payload_file, payload_files
 from mc_pipelines.evidence.canonical import instant, parse, sha256
 from mc_pipelines.evidence.checkpoint import Head
 from mc_pipelines.evidence.people import Person
@@ -26,11 +27,10 @@ from mc_pipelines.invoicing.batch_files import FOLDER as INVOICES
 
 if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
-    from mc_pipelines.evidence.journal import Journal
 
 FOLDER = "finance/metering/publication"
 STATEMENT = {"period", "editions", "figures", "note"}
-SHOWN = ("net", "total", "corrected", "credits_used", "payable")
+SHOWN = ("net", "tax", "total", "corrected", "credits_used", "payable")
 
 
 def unpublished(close: Close) -> dict[str, Lock]:
@@ -39,7 +39,7 @@ def unpublished(close: Close) -> dict[str, Lock]:
 
 
 def note_request(home: Home, month: str, text: str, requested_by: str) -> bytes:
-    """The request for a finance note on everything that is locked and not published: which editions, and what their invoices add up to."""
+    """The request for a finance note on everything that is locked and not published."""
     period = month_key(month)[:7]
     close = fold(journal_of(home).entries(), period)
     waiting = unpublished(close)
@@ -47,33 +47,45 @@ def note_request(home: Home, month: str, text: str, requested_by: str) -> bytes:
         raise MissionError(
             f"{period}: no locked tenant waits to be published, so there is nothing to note. `mission status {period}` says why."
         )
-    sums = Sums("currency")
-    for row in (each for lock in _by_edition(waiting) for each in _rows(home, lock) if waiting.get(each["tenant_id"]) == lock):
-        sums.add((row["currency"],), {name: row.get(name, "0") for name in SHOWN})
-    editions = [{"edition": lock.edition, "digest": lock.digest} for lock in _by_edition(waiting)]
-    return request(NOTE, requested_by, {"period": period, "editions": editions, "figures": sums.rows(), "note": text})
+    return request(NOTE, requested_by, {"period": period, "note": text, **_stated(home, close, waiting)})
 
 
-def file_note(journal: "Journal", people: Sequence[Person], envelope: bytes, where: str) -> "Entry":
+def _stated(home: Home, close: Close, tenants: Iterable[str]) -> dict[str, Any]:
+    """What a note says of locked tenants: by edition who they are, whom its gates held and which did not pass; and what all invoices add up to."""
+    by_edition: dict[tuple[int, str], list[str]] = {}
+    for tenant in sorted(tenants):
+        by_edition.setdefault((close.locks[tenant].edition, close.locks[tenant].digest), []).append(tenant)
+    sums, editions = Sums("currency"), []
+    for (number, digest), own in sorted(by_edition.items()):
+        edition, named = next(each for each in close.editions if each.number == number), frozenset(own)
+        held = sorted({*edition.holds.tenants} - {*edition.holds.green} - named)
+        editions.append({"edition": number, "digest": digest, "tenants": own, "held": held, "not_passed": sorted(edition.failures)})
+        for row in _rows(home, close.locks[own[0]]):
+            if row["tenant_id"] in named:
+                sums.add((row["currency"],), {name: row.get(name, "0") for name in SHOWN})
+    return {"editions": editions, "figures": sums.rows()}
+
+
+def file_note(home: Home, people: Sequence[Person], envelope: bytes, where: str) -> "Entry":
     """Take a signed finance note into the journal; the same again returns what stands.
 
-    MissionError, beginning with `where`, for an envelope that does not verify; and for a note on an edition in which nobody is locked, or by
-    whoever asked for that edition.
+    MissionError, beginning with `where`, for an envelope that does not verify; for a note on a tenant that is not locked, or that states
+    anything else than what is locked; and for one by whoever asked for an edition of it.
     """
     found = read_sign_off(envelope, people, where)
     said = found.statement
     if found.kind != NOTE or set(said) != STATEMENT:
         raise MissionError(f"{where}: a signed {found.kind}, no finance note. Make one with `mission note MONTH`.")
     body = {**said, "person": found.person.person, "requested_by": found.requested_by, "sign_off": parse(envelope)}
+    tenants = _noted(said, where)
 
     def validate(entries: "list[Entry]") -> "Entry | None":
         close = fold(entries, str(said["period"]))
-        locked = {lock.digest for lock in close.locks.values()}
+        if odd := sorted(set(tenants) - set(close.locks)):
+            raise MissionError(f"{where}: {odd[0]} is not locked in {close.period}. `mission status {close.period}` says where it stands.")
+        if any(said[name] != value for name, value in _stated(home, close, tenants).items()):
+            raise MissionError(f"{where}: states something else than what is locked. Make a new one with `mission note {close.period}`.")
         for each in said["editions"]:
-            if each["digest"] not in locked:
-                raise MissionError(
-                    f"{where}: nobody is locked in edition {each['edition']} (digest {each['digest'][:12]}) of {close.period}."
-                )
             askers = {edition.requested_by for edition in close.editions if edition.digest == each["digest"]}
             if askers & {found.person.person, *found.person.logins}:
                 raise MissionError(
@@ -82,7 +94,14 @@ def file_note(journal: "Journal", people: Sequence[Person], envelope: bytes, whe
         same = [note for note in close.notes if note.person == found.person.person and note.entry.body["editions"] == said["editions"]]
         return same[0].entry if same else None
 
-    return journal.append(NOTE, body, validate)
+    return journal_of(home).append(NOTE, body, validate)
+
+
+def _noted(said: Mapping[str, Any], where: str) -> list[str]:
+    try:
+        return [str(tenant) for each in said["editions"] for tenant in each["tenants"]]
+    except (KeyError, TypeError) as error:
+        raise MissionError(f"{where}: no finance note as `mission note MONTH` asks for it: {error!r}") from error
 
 
 def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by: str) -> "Entry":
@@ -102,8 +121,9 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
     ]
     if not documents:
         raise MissionError(f"{period}: none of these tenants has an invoice. Give the home price books before its months are locked.")
-    handed = files(documents, accounts)
+    handed = files(documents, accounts, _numbers(home, journal.entries(), documents))
     assert journal.signer is not None
+    chain = journal.chain()
     predicate = {
         "deliverable": DELIVERABLE,
         "period": period,
@@ -111,10 +131,11 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
         "tenants": list(asked),
         "accounts": accounts.model_dump(mode="json"),
         "notes": [{"entry": note.entry.number, "person": note.person} for note in close.notes],
-        "checkpoint": Head.of(journal.chain()).document(),
+        "code": {"version": code_version(), "digest": code_digest(home)},
+        "checkpoint": Head.of(chain).document(),
     }
     digest = payload_digest({f"data/{name}": sha256(data) for name, data in handed.items()})
-    number = len({each.entry.number for each in close.publications.values()}) + 1
+    number = 1 + sum(entry.kind == PUBLICATION and entry.body["period"] == period for entry in chain)  # those of a revoked key keep theirs
     bundle = build(home.evidence / FOLDER / period, f"{number:03d}-{digest[:12]}", handed, predicate, journal.signer)
     reach("publish.bundle_built")
     body = {
@@ -157,10 +178,12 @@ def _published_already(close: Close, asked: Sequence[str]) -> "Entry | None":
             f"{tenant} was published by {entry.body['requested_by']} at {instant(entry.signed_at)} (entry {entry.number}). "
             "Name the tenants that are left, or none for all that wait."
         )
-    for lock in _by_edition({tenant: close.locks[tenant] for tenant in asked}):
-        if not any(lock.digest in note.digests for note in close.notes):
+    covered = frozenset(pair for note in close.notes for pair in note.covers)
+    for tenant in asked:
+        if (close.locks[tenant].digest, tenant) not in covered:
             raise MissionError(
-                f"{close.period} edition {lock.edition} has no finance note. Somebody with the role finance files one: mission note {close.period}"
+                f"{close.period} edition {close.locks[tenant].edition} has no finance note on {tenant}. "
+                f"Somebody with the role finance files one: mission note {close.period}"
             )
     return None
 
@@ -185,11 +208,15 @@ def _documents(home: Home, lock: Lock, tenants: Sequence[str]) -> list[dict[str,
     if not verdict.ok:
         raise MissionError(f"{bundle}: {verdict.reasons[0]}. Restore it from a copy; nothing was published.")
     folders = {each["tenant_id"]: each["folder"] for each in _rows(home, lock)}
-    return [
-        json.loads(payload_file(bundle, lock.digest, f"{INVOICES}/{folders[tenant]}/preview.json"))
-        for tenant in tenants
-        if tenant in folders
-    ]
+    paths = [f"{INVOICES}/{folders[tenant]}/preview.json" for tenant in tenants if tenant in folders]
+    found = payload_files(bundle, lock.digest, frozenset(paths))
+    return [{**json.loads(found[path]), "edition": lock.edition} for path in paths]
+
+
+def _numbers(home: Home, entries: "Sequence[Entry]", documents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By digest the numbers of the published invoices of every month that these documents correct."""
+    months = sorted({each["original_period"] for document in documents for each in corrections_of(document["rated"])})
+    return {row["digest"]: row["invoice"] for month in months for row in handed_over(home, fold(entries, month))}
 
 
 def handed_over(home: Home, close: Close) -> list[dict[str, Any]]:

@@ -67,10 +67,10 @@ class Lock:
 
 @dataclass(frozen=True)
 class Note:
-    """A finance note on the editions with these digests."""
+    """A finance note on tenants as they are locked: pairs of an edition's digest and a tenant."""
 
     person: str
-    digests: frozenset[str]
+    covers: frozenset[tuple[str, str]]
     entry: "Entry"
 
 
@@ -188,7 +188,8 @@ def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) ->
             if close.present is None:
                 close.present = frozenset(tenant for each in close.editions if each.number == lock.edition for tenant in each.holds.tenants)
         elif entry.kind == NOTE:
-            close.notes.append(Note(entry.body["person"], frozenset(each["digest"] for each in entry.body["editions"]), entry))
+            covers = frozenset((each["digest"], tenant) for each in entry.body["editions"] for tenant in each["tenants"])
+            close.notes.append(Note(entry.body["person"], covers, entry))
         elif entry.kind == PUBLICATION:
             close.publications |= dict.fromkeys(entry.body["tenants"], Publication(entry.body["bundle"], entry))
         elif entry.kind == ISSUED:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,14 +85,15 @@ def payload_file(bundle: Path, digest: str, path: str, absent: bytes | None = No
     return found
 
 
-def payload_files(bundle: Path, digest: str) -> dict[str, bytes]:
-    """Every file under data/ of the bundle whose payload has this digest, by its path there. MissionError as `payload_file`."""
+def payload_files(bundle: Path, digest: str, wanted: Container[str] | None = None) -> dict[str, bytes]:
+    """Every file under data/ of the bundle whose payload has this digest, or those of `wanted` that it has, by path. MissionError as `payload_file`."""
     listed = bundle / "manifest-sha256.txt"
     try:
         manifested = listed.read_bytes()
         if sha256(manifested) != digest:
             raise MissionError(f"{listed}: not the file that was signed; restore the bundle from a copy")
         lines = [line.split("  ", 1) for line in manifested.decode().splitlines()]
+        lines = [line for line in lines if wanted is None or line[1].removeprefix("data/") in wanted]
         found = {name: (bundle / name).read_bytes() for _, name in lines}
     except OSError as error:
         raise MissionError(f"{error.filename}: {error.strerror}; restore the bundle from a copy") from error

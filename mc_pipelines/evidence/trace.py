@@ -12,6 +12,8 @@ def trace(predicate: Mapping[str, Any], gate: str) -> dict[str, Any]:
 
     From a verified predicate of a close. MissionError for a gate that it has not.
     """
+    if "gates" not in predicate:
+        raise MissionError("the bundle is not that of a close, so it judged no gate; name a close's bundle.")
     results = {result["gate"]: result for result in predicate["gates"]}
     if gate not in results:
         raise MissionError(f"{gate}: the bundle judged no such gate. It judged {', '.join(sorted(results))}.")

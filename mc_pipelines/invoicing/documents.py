@@ -47,13 +47,13 @@ def csv_bytes(document: Mapping[str, Any]) -> bytes:
         for line in each["lines"]
     ]
     for number, (line, behind, corrects) in enumerate([*own, *late], 1):
-        flat = _flat(line)
+        flat = flat_line(line)
         text, numbers = [guarded(flat[name] or "") for name in TEXT], [flat[name] for name in NUMBERS]
         rows.writerow([*about, number, *text, *numbers, guarded(behind["file"]), behind["row"], *corrects])
     return out.getvalue().encode()
 
 
-def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+def flat_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line with one value per column; dimensions as canonical JSON."""
     above, up_to = line["tier"] or (None, None)
     days, of = line["days"]
