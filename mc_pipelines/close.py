@@ -65,6 +65,7 @@ class Closing:
     gates: Sequence[Gate]
     results: Sequence[GateResult]
     holds: Holds
+    basis: int
     files: Mapping[str, bytes]
 
 
@@ -135,7 +136,10 @@ def compute(
     as_of = as_of_instant(con, period)
     results = evaluate(con, gates, {gate.table: gate.table for gate in gates}, period[:7])
     files = payload(con, month_models(shop), period, as_of, results, before)
-    return Closing(DELIVERABLE, period, as_of, pins, gates, results, holds(con, gates, results), files)
+    ((basis,),) = con.sql(
+        "SELECT coalesce(max(entry), 0) FROM metering.locked_tenants WHERE period <> CAST($period AS DATE)", params={"period": period}
+    ).fetchall()
+    return Closing(DELIVERABLE, period, as_of, pins, gates, results, holds(con, gates, results), basis, files)
 
 
 def attempt(home: Home, month: str, run_id: str = "", progress: Progress = lambda line: None, requested_by: str = "") -> Attempt:
@@ -228,6 +232,7 @@ def _sign(shop: Workshop, closing: Closing, digest: str, journal: "Journal", req
         "merkle": written["merkle"],
         "invoices": _batch(closing).get("digest"),
         "holds": closing.holds.document(),
+        "basis": closing.basis,
         "requested_by": requested_by,
     }
     journal.append(

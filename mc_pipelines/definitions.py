@@ -239,7 +239,7 @@ class LockClose(dg.Config):
 
 
 def life_jobs(home: Home) -> list[dg.JobDefinition]:
-    """What `mission approve --signed` and `mission lock` do, for whoever works in the UI."""
+    """What `mission approve --signed`, `mission lock` and `mission publish` do, for whoever works in the UI."""
 
     @dg.op(description="Take a signed approval into the journal, if it is about the newest edition.")
     def approve(context: dg.OpExecutionContext, config: ApproveClose) -> None:
@@ -259,6 +259,14 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
         entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
         context.log.info(f"entry {entry.number}: {len(entry.body['tenants'])} tenant(s) of edition {entry.body['edition']} locked")
 
+    @dg.op(description="Hand over locked invoices that a finance note covers.")
+    def publish(context: dg.OpExecutionContext, config: LockClose) -> None:
+        from mc_pipelines.close import requester
+        from mc_pipelines.closing.publication import publish as hand_over
+
+        entry = hand_over(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
+        context.log.info(f"entry {entry.number}: {entry.body['invoices']} invoice(s) published")
+
     @dg.job(name="approve_close", description="A person's signed approval of a month's newest edition.")
     def approve_close() -> None:
         approve()
@@ -267,7 +275,13 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
     def lock_close() -> None:
         lock()
 
-    return [approve_close, lock_close]
+    @dg.job(
+        name="publish_close", description="Publish the locked invoices of a month: list, ledger entries, credit notes. Nothing unpublishes."
+    )
+    def publish_close() -> None:
+        publish()
+
+    return [approve_close, lock_close, publish_close]
 
 
 def build_defs(home: Home | None = None) -> dg.Definitions:

@@ -13,6 +13,8 @@ POINTS = (
     "staging.rows_committed",
     "close.bundle_built",
     "close.journal_written",
+    "journal.entry_written",
+    "publish.bundle_built",
 )
 
 

@@ -123,10 +123,10 @@ class Lake:
         uris = opened.file_uris(file_pruning_predicate=where) if where else opened.file_uris()
         return sorted(uri if "://" in uri else unquote(uri) for uri in uris)  # delta-rs escapes blanks and all but ASCII
 
-    def select(self, opened: "DeltaTable", where: str | None = None) -> str:
-        """A SELECT over the files of an opened table, columns in the table's order."""
+    def select(self, opened: "DeltaTable", where: str | None = None, only: Iterable[str] | None = None) -> str:
+        """A SELECT over the files of an opened table (of them `only` some), columns in the table's order."""
         fields = schema_of(opened)
-        files = self.files(opened, where)
+        files = self.files(opened, where) if only is None else sorted(only)
         if not files:
             return nothing(fields)
         hive = ", ".join(f"{_quoted(name)}: {duckdb_type(fields.field(name).type)}" for name in opened.metadata().partition_columns)

@@ -15,6 +15,8 @@ from mc_pipelines.landing import strays
 
 def problems(home: Home) -> list[str]:
     """All problems of a home, each naming file, line, value and remedy; empty when there are none."""
+    from mc_pipelines.closing.ledger import accounts_file, read_accounts
+    from mc_pipelines.corrections.settings import read_settings
     from mc_pipelines.evidence.people import read_people
     from mc_pipelines.evidence.retention import read_retention
     from mc_pipelines.gates import read_gates
@@ -32,6 +34,8 @@ def problems(home: Home) -> list[str]:
         lambda: read_subscriptions(home),
         lambda: read_credits(home),
         lambda: read_people(home),
+        lambda: read_settings(home),
+        lambda: read_accounts(home) if accounts_file(home).exists() else None,
         lambda: _read_landing(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value

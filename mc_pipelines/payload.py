@@ -43,6 +43,7 @@ def payload(
         "period": period[:7],
         "as_of": as_of,
         "movers": report.movers(con),
+        "late": report.corrections(con),
         "not_passed": [result.gate for result in results if result.status != "passed" and result.severity == "critical"],
     }
     return (

@@ -177,6 +177,16 @@ def movers(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
     )
 
 
+def corrections(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    """What is late for locked months, by tenant: corrected on this month's invoice, or why not. Amounts are text."""
+    return records(
+        con,
+        "SELECT tenant_id, tenants.name, strftime(original_period, '%Y-%m') AS original_period, original_invoice, status, events, drifted, problems, "
+        "tenants.currency, nullif(correction, '') ->> '$.net' AS net, nullif(correction, '') ->> '$.tax' AS tax, nullif(correction, '') ->> '$.total' AS total "
+        "FROM metering.corrected AS corrected JOIN reference.tenants AS tenants USING (tenant_id) ORDER BY tenant_id, original_period",
+    )
+
+
 def scoreboard(
     shop: Workshop,
     period: str,

@@ -22,5 +22,5 @@ def show_again(home: Home, month: str) -> Sequence[Path]:
     files = payload_files(home.evidence / newest.bundle, newest.digest)
     predicate = named_predicate(home, next(entry for entry in entries if entry.number == newest.entry))
     results = [GateResult(**each) for each in json.loads(files[GATES])]
-    closing = Closing(DELIVERABLE, month_key(month), predicate["as_of"], {}, (), results, newest.holds, files)
+    closing = Closing(DELIVERABLE, month_key(month), predicate["as_of"], {}, (), results, newest.holds, newest.basis, files)
     return show(home, Workshop.open(home), closing, journal, predicate["code"]["digest"])

@@ -47,6 +47,8 @@ class Work:
     con: "duckdb.DuckDBPyConnection"
     model: Model
     windows: tuple[str, ...]
+    pins: Mapping[str, int] = field(default_factory=dict)
+    """The versions of the stored tables that `con` shows; empty where a view is made."""
 
     @property
     def params(self) -> dict[str, str]:
@@ -150,7 +152,7 @@ class _Attempt:
             return None
         inputs = {dep: self._bind(con, dep, scope) for dep, scope in scopes.items()}
         bind_views(self.shop, con, self.model)
-        work = Work(self.shop, con, self.model, tuple(self.stale))
+        work = Work(self.shop, con, self.model, tuple(self.stale), inputs)
         url = spark_url() if self.model.header.engine == "portable" else None
         if url is None:
             relation = computed(work)

@@ -63,6 +63,7 @@ CROSS_RULES = {
 }
 ORDER = {
     "tenants": "tenant_id",
+    "issued_invoices": "invoice",
     "usage_events": "landing_day, occurred_at, event_key, copy",
     "gateway_log": "landing_day, tenant_id, meter, hour, id, item, quantity, occurred_at",
 }

@@ -25,7 +25,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("browser")
     build(folder / "full", board(), report(), batch(), previews())
     replace(folder / "full" / "what-if.html", what_if_page(what_if()))
-    nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "invoices", "blocked", "gone")}
+    nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "late", "invoices", "blocked", "gone")}
     build(folder / "bare", *bare(), batch() | nothing | {"previous": None})
     replace(folder / "bare" / "what-if.html", what_if_page(what_if() | {"meters": [], "tenants": what_if()["tenants"][7:8]}))
     return {name: folder / name for name in ("full", "bare")}

@@ -27,7 +27,7 @@ def batch() -> dict[str, Any]:
             "plan": "growth",
             "currency": CURRENCIES[index % 3],
             "lines": index,
-            **dict.fromkeys(("net", "total", "credits_used", "payable", "tax"), f"{1000 * index + 10}.50"),
+            **dict.fromkeys(("net", "total", "corrected", "credits_used", "payable", "tax"), f"{1000 * index + 10}.50"),
             "charges": {"fee": "10.50"},
             "digest": "ab" * 32,
             "folder": f"tenant-{index:02d}",
@@ -44,11 +44,20 @@ def batch() -> dict[str, Any]:
         "gone": ["tenant-99"],
         "not_passed": ["metering_variance_money"],
         "totals": [
-            {"currency": each, "invoices": 12, **dict.fromkeys(("net", "tax", "total", "credits_used", "payable"), "123456789012.34")}
+            {
+                "currency": each,
+                "invoices": 12,
+                **dict.fromkeys(("net", "tax", "total", "corrected", "credits_used", "payable"), "123456789012.34"),
+            }
             for each in CURRENCIES
         ],
         "plans": [
-            {"currency": each, "plan": plan, "invoices": 4, **dict.fromkeys(("net", "total", "credits_used", "payable"), "17.00")}
+            {
+                "currency": each,
+                "plan": plan,
+                "invoices": 4,
+                **dict.fromkeys(("net", "total", "corrected", "credits_used", "payable"), "17.00"),
+            }
             for each in CURRENCIES
             for plan in ("growth", "starter")
         ],
@@ -67,6 +76,18 @@ def batch() -> dict[str, Any]:
                 "ratio": "3",
             }
             for index, status in enumerate(("compared", "gone", "from_zero", "currency_changed", "compared"))
+        ],
+        "late": [
+            {
+                "tenant_id": f"tenant-{index:02d}",
+                "name": NAMES[index],
+                "original_period": "2026-02",
+                "original_invoice": "ab" * 32,
+                "status": status,
+            }
+            | {"events": 1200 + index, "drifted": 0, "currency": "EUR", "problems": "" if index < 2 else "meter <b>: no charge prices 5"}
+            | dict.fromkeys(("net", "tax", "total"), "-12.50" if index == 0 else None)
+            for index, status in enumerate(("corrected", "unchanged", "drifted", "unrated", "too_old"))
         ],
         "invoices": invoices,
         "blocked": [
@@ -111,10 +132,11 @@ def test_every_figure_equals_the_json_and_no_sum_is_missing(site: Path) -> None:
         path: "" if value is None else str(value) for path, _, value in leaves(json.loads((site / "invoices/2026-04.json").read_bytes()))
     }
     assert figures == {path: known[path] for path in figures}
-    shown = ("net", "tax", "total", "credits_used", "payable")
+    shown = ("net", "tax", "total", "corrected", "credits_used", "payable")
     expected = {f"totals.{place}.{name}" for place in range(3) for name in shown} | {f"plans.{place}.net" for place in range(6)}
     expected |= {f"meters.{place}.net" for place in range(6)} | {f"invoices.{place}.payable" for place in range(38)}
-    expected |= {f"invoices.{place}.{name}" for place in range(38) for name in ("net", "tax", "credits_used")}
+    expected |= {f"invoices.{place}.{name}" for place in range(38) for name in ("net", "tax", "corrected", "credits_used")}
+    expected |= {f"late.{place}.events" for place in range(5)} | {"late.0.net", "late.0.tax", "late.0.total"}
     assert expected <= figures.keys()
 
 
@@ -159,7 +181,13 @@ def test_previews_that_are_gone_are_taken_away(tmp_path: Path) -> None:
 
 
 def test_a_month_without_a_blocked_tenant_mover_or_earlier_batch_says_so(tmp_path: Path) -> None:
-    build(tmp_path, board(), report(), batch() | {"blocked": [], "movers": [], "previous": None, "gone": [], "not_passed": []}, previews())
+    build(
+        tmp_path,
+        board(),
+        report(),
+        batch() | {"blocked": [], "movers": [], "late": [], "previous": None, "gone": [], "not_passed": []},
+        previews(),
+    )
     text = Page(tmp_path / "invoices/2026-04.html").text
     assert "Not ready" not in text
     for told in ("38 previews, nobody blocked", "No tenant is blocked.", "there is no month before", "no earlier batch"):

@@ -17,8 +17,9 @@
 --   net: Subtotal after discount.
 --   tax: Tax of all rates; 0 where nothing is taxed.
 --   total: Net and tax.
+--   corrections: Total of what corrects earlier months, with tax; negative for a credit.
 --   credits_used: Prepaid credit that was used, negative.
---   payable: Total less credits.
+--   payable: Total and corrections, less credits; negative where corrections take more away than the month adds.
 SELECT period, tenant_id, plan, currency,
        CASE WHEN invoice = '' THEN 'blocked' ELSE 'rated' END AS status,
        CASE WHEN invoice = '' THEN 0 ELSE 1 END AS previewed,
@@ -32,6 +33,7 @@ SELECT period, tenant_id, plan, currency,
                  THEN coalesce(list_sum(list_transform(from_json(invoice -> '$.taxes', '[{"amount": "DECIMAL(38, 9)"}]'), lambda each: each.amount)), 0)
             END AS DECIMAL(38, 9)) AS tax,
        CAST(nullif(invoice, '') ->> '$.total' AS DECIMAL(38, 9)) AS total,
+       CAST(nullif(invoice, '') ->> '$.corrected' AS DECIMAL(38, 9)) AS corrections,
        CAST(nullif(invoice, '') ->> '$.credits_used' AS DECIMAL(38, 9)) AS credits_used,
        CAST(nullif(invoice, '') ->> '$.payable' AS DECIMAL(38, 9)) AS payable
 FROM metering.rated

@@ -3,7 +3,7 @@
 Asked again for what is done already, an act returns the entry that did it. Where somebody was first, the message names who, what and when.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,10 @@ def approve(journal: "Journal", people: "Sequence[Person]", envelope: bytes, whe
     }
 
     def validate(entries: "list[Entry]") -> "Entry | None":
-        return _approved_already(fold(entries, period, moment), found, tenants)
+        close = fold(entries, period, moment)
+        if (done := _approved_already(close, found, tenants)) is None:
+            up_to_date(entries, close, tenants)
+        return done
 
     return journal.append(APPROVAL, body, validate, moment)
 
@@ -98,7 +101,9 @@ def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, request
 
     def validate(entries: "list[Entry]") -> "Entry | None":
         close, asked = of(entries)
-        return _locked_already(close, asked)
+        if (done := _locked_already(close, asked)) is None:
+            up_to_date(entries, close, asked)
+        return done
 
     def body(entries: "list[Entry]") -> dict[str, Any]:
         close, asked = of(entries)
@@ -116,6 +121,19 @@ def lock(journal: "Journal", period: str, tenants: Sequence[str] | None, request
         }
 
     return journal.append(LOCK, body, validate, moment)
+
+
+def up_to_date(entries: "Iterable[Entry]", close: Close, tenants: Iterable[str]) -> None:
+    """MissionError where another month of a tenant was locked since its corrections were computed: they could bill a late event twice, or never."""
+    asked = frozenset(tenants)
+    later = [entry for entry in entries if entry.kind == LOCK and entry.number > close.newest.basis]
+    for entry in later:
+        both = sorted(asked & set(entry.body["tenants"]))
+        if both and entry.body["period"] != close.period:
+            raise MissionError(
+                f"{entry.body['period']} of {both[0]} was locked (entry {entry.number}) after edition {close.newest.number} of {close.period} was made. "
+                f"Close again, so that its corrections are up to date: mission close {close.period}"
+            )
 
 
 def _locked_already(close: Close, asked: Sequence[str]) -> "Entry | None":

@@ -15,11 +15,13 @@ from mc_pipelines.errors import MissionError
 if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
-ATTEMPT, APPROVAL, LOCK = (f"metering.close.{name}" for name in ("attempt", "approval", "lock"))
+ATTEMPT, APPROVAL, LOCK, PUBLICATION = (f"metering.close.{name}" for name in ("attempt", "approval", "lock", "publication"))
+NOTE = "metering.finance_note"
+ISSUED = "metering.close.issued"
 NEEDED = 2
 """Different people who must approve the same edition."""
-State = Literal["candidate", "reconciled", "approved", "locked"]
-STATES: tuple[State, ...] = ("candidate", "reconciled", "approved", "locked")
+State = Literal["candidate", "reconciled", "approved", "locked", "published"]
+STATES: tuple[State, ...] = ("candidate", "reconciled", "approved", "locked", "published")
 """In the order in which a tenant goes through them. A candidate is held by a gate, a reconciled tenant waits for approvals."""
 
 
@@ -35,6 +37,8 @@ class Edition:
     holds: Holds
     requested_by: str
     entry: int
+    basis: int = 0
+    """Number of the newest lock of another month that its corrections take into account; 0 where there is none."""
     failures: Mapping[str, str | None] = field(default_factory=dict)
     """By gate that did not pass the digest of its failure, None where there was no evidence."""
 
@@ -61,6 +65,23 @@ class Lock:
     entry: "Entry"
 
 
+@dataclass(frozen=True)
+class Note:
+    """A finance note on the editions with these digests."""
+
+    person: str
+    digests: frozenset[str]
+    entry: "Entry"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A bundle in which the invoices of tenants were handed over."""
+
+    bundle: str
+    entry: "Entry"
+
+
 @dataclass
 class Close:
     """Everything that the journal says of one month: editions, waivers, approvals, and the lock of each tenant that has one.
@@ -74,6 +95,11 @@ class Close:
     waivers: list[Waiver] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
     locks: dict[str, Lock] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    publications: dict[str, Publication] = field(default_factory=dict)
+    issued: list["Entry"] = field(default_factory=list)
+    present: frozenset[str] | None = None
+    """Tenants of the first edition that was locked; None before."""
 
     @property
     def newest(self) -> Edition:
@@ -84,8 +110,12 @@ class Close:
 
     @property
     def open_tenants(self) -> tuple[str, ...]:
-        """Tenants of the newest edition that nobody has locked."""
-        return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks)
+        """Tenants of the newest edition that nobody has locked, and that can be."""
+        return tuple(tenant for tenant in self.newest.holds.tenants if tenant not in self.locks and not self.closed_without(tenant))
+
+    def closed_without(self, tenant: str) -> bool:
+        """Whether the first locked edition did not have this tenant: its month is closed with nothing, what came later is a correction."""
+        return self.present is not None and tenant not in self.present
 
     @property
     def standing_waivers(self) -> tuple[Waiver, ...]:
@@ -122,7 +152,9 @@ class Close:
 
     def state(self, tenant: str) -> State:
         """Where a tenant's close stands."""
-        if tenant in self.locks:
+        if tenant in self.publications:
+            return "published"
+        if tenant in self.locks or self.closed_without(tenant):
             return "locked"
         if tenant not in self.newest.holds.green:
             return "candidate"
@@ -130,7 +162,11 @@ class Close:
 
     def blockers(self, tenant: str) -> tuple[str, ...]:
         """The gates that hold a tenant in the newest edition."""
-        return () if tenant in self.locks else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
+        return (
+            ()
+            if tenant in self.locks or self.closed_without(tenant)
+            else (*self.newest.holds.everybody, *self.newest.holds.held.get(tenant, ()))
+        )
 
 
 def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) -> Close:
@@ -149,6 +185,14 @@ def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) ->
         elif entry.kind == LOCK:
             lock = Lock(entry.body["edition"], entry.body["digest"], entry.body["bundle"], frozenset(entry.body["tenants"]), entry)
             close.locks |= dict.fromkeys(lock.tenants, lock)
+            if close.present is None:
+                close.present = frozenset(tenant for each in close.editions if each.number == lock.edition for tenant in each.holds.tenants)
+        elif entry.kind == NOTE:
+            close.notes.append(Note(entry.body["person"], frozenset(each["digest"] for each in entry.body["editions"]), entry))
+        elif entry.kind == PUBLICATION:
+            close.publications |= dict.fromkeys(entry.body["tenants"], Publication(entry.body["bundle"], entry))
+        elif entry.kind == ISSUED:
+            close.issued.append(entry)
     if standing := close.standing_waivers:
         close.editions[-1] = replace(close.newest, holds=left_of(close.newest.holds, standing))
     return close
@@ -164,6 +208,7 @@ def _edition(body: Mapping[str, Any], entry: int) -> Edition:
         holds=Holds.read(body["holds"]),
         requested_by=body["requested_by"],
         entry=entry,
+        basis=body.get("basis", 0),
         failures=body.get("failures", {}),
     )
 
@@ -180,8 +225,12 @@ def chosen(close: Close, tenants: Sequence[str] | None, without: Mapping[str, st
         )
     if empty := sorted(tenant for tenant, reason in without.items() if not reason.strip()):
         raise MissionError(f"{empty[0]}: left out without a reason. Write TENANT=REASON.")
-    asked = tuple(tenants) if tenants is not None else tuple(tenant for tenant in newest.holds.green if tenant not in close.locks)
+    asked = tuple(tenants) if tenants is not None else tuple(tenant for tenant in newest.holds.green if tenant in close.open_tenants)
     for tenant in asked:
+        if close.closed_without(tenant):
+            raise MissionError(
+                f"{tenant} had nothing in {close.period} when it was locked. What came later is corrected on its next invoice."
+            )
         if tenant in close.locks:
             lock = close.locks[tenant]
             raise MissionError(

@@ -67,11 +67,17 @@ def payload_digest(digests: Mapping[str, str]) -> str:
     return sha256(manifest(digests))
 
 
-def payload_file(bundle: Path, digest: str, path: str) -> bytes:
-    """A file under data/ of the bundle whose payload has this digest. MissionError where either is not what was signed."""
+def payload_file(bundle: Path, digest: str, path: str, absent: bytes | None = None) -> bytes:
+    """A file under data/ of the bundle whose payload has this digest; `absent`, if given, where the payload never had it.
+
+    MissionError where manifest or file is not what was signed.
+    """
     name, listed = f"data/{path}", bundle / "manifest-sha256.txt"
     try:
-        manifested, found = listed.read_bytes(), (bundle / name).read_bytes()
+        manifested = listed.read_bytes()
+        if absent is not None and sha256(manifested) == digest and f"  {name}\n".encode() not in manifested:
+            return absent
+        found = (bundle / name).read_bytes()
     except OSError as error:
         raise MissionError(f"{error.filename}: {error.strerror}; restore the bundle from a copy") from error
     if sha256(manifested) != digest or f"{sha256(found)}  {name}\n".encode() not in manifested:

@@ -19,6 +19,7 @@ from mc_pipelines.evidence.dsse import envelope_payload, sign, verify_envelope
 from mc_pipelines.evidence.entry import Entry
 from mc_pipelines.evidence.revocation import REVOKED, judged, limits
 from mc_pipelines.evidence.signing import Signer, TrustedKeys
+from mc_pipelines.faults import reach
 
 ENTRY_TYPE = "application/vnd.mc-pipelines.journal-entry+json"
 FIELDS = {"number", "prev", "kind", "signedAt", "development", "body"}
@@ -85,6 +86,7 @@ class Journal:
             mine = self._create(before, kind, body(list(counted)) if callable(body) else body, signer, signed_at or datetime.now(UTC))
             found = self._read(found)
             if mine:
+                reach("journal.entry_written")
                 self._seal(found[before.number], signer)
                 return found[before.number]
 

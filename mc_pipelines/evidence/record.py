@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
 MAX_BYTES = 32 << 20
+REPEATED = ("period", "as_of", "code", "inputs", "acceptance", "models")
+"""The keys that `Recorded.read` needs to compute the close again."""
 
 
 def predicate(

@@ -81,7 +81,7 @@ def month_again(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, t
     pinned = {key: con.sql(f"FROM {key} LIMIT 0").to_arrow_table().schema for key in marts}
     for key, model in marts.items():
         bind_views(shop, con, model)
-        rows = computed(Work(shop, con, model, (period,))).filter(f"{model.header.window} = DATE '{period}'").to_arrow_table()
+        rows = computed(Work(shop, con, model, (period,), pins)).filter(f"{model.header.window} = DATE '{period}'").to_arrow_table()
         schema, name = key.split(".")
         con.execute(f'DROP VIEW "{schema}"."{name}"')
         con.from_arrow(pinned[key].empty_table()).create(f'"{schema}"."{name}"')

@@ -15,7 +15,7 @@ from mc_pipelines.evidence.canonical import canonical_of_plain
 from mc_pipelines.invoicing.pricing import Pricing
 from mc_pipelines.invoicing.usage import tenant_months
 from mc_pipelines.rating.display import invoice_json, number_text
-from mc_pipelines.rating.invoice import rate_invoice
+from mc_pipelines.rating.invoice import invoice_of_corrections, rate_invoice
 from mc_pipelines.rating.lines import Event, Invoice, Usage
 from mc_pipelines.rating.money import total
 from mc_pipelines.rating.plans import Matrix, Percentage
@@ -66,14 +66,28 @@ def _rows(work: "Work", pricing: Pricing) -> Iterator[tuple[Any, ...]]:
         ).fetchall()
     }
     counted, gaps = _usage(work)
+    corrections = _corrections(work)
     for tenant, period, _ in tenant_months(work):
         own, used = (period, tenant.tenant_id), events.get((period, tenant.tenant_id), 0)
-        plan, found = _invoice(pricing, tenant, period, counted.get(own, {}))
+        corrected = corrections.get(own, [])
+        plan, found = _invoice(pricing, tenant, period, counted.get(own, {}), total(Decimal(each["total"]) for each in corrected))
         problems = [*([found] if isinstance(found, str) else []), *gaps.get(own, [])]
         if problems:
             yield period, tenant.tenant_id, tenant.currency, plan, used, "\n".join(problems), ""
-        elif isinstance(found, Invoice) and (used or found.lines):
-            yield period, tenant.tenant_id, tenant.currency, plan, used, "", canonical_of_plain(invoice_json(found)).decode()
+        elif isinstance(found, Invoice) and (used or found.lines or corrected):
+            yield period, tenant.tenant_id, tenant.currency, plan, used, "", canonical_of_plain(invoice_json(found, corrected)).decode()
+
+
+def _corrections(work: "Work") -> dict[tuple[date, str], list[Mapping[str, Any]]]:
+    """By month and tenant the corrections that its invoice takes, by the months that they correct."""
+    found: dict[tuple[date, str], list[Mapping[str, Any]]] = {}
+    for period, tenant, text in work.con.sql(
+        "SELECT period, tenant_id, correction FROM metering.corrected WHERE status = 'corrected' "
+        "AND period BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) ORDER BY period, tenant_id, original_period",
+        params=work.params,
+    ).fetchall():
+        found.setdefault((period, tenant), []).append(json.loads(text))
+    return found
 
 
 def _usage(
@@ -101,13 +115,13 @@ def _uncovered(meter: str, item: str, start: datetime, end: datetime, quantity: 
     )
 
 
-def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted) -> tuple[str, Invoice | str | None]:
-    """The plan held last, with the invoice, or why there is none; (the declared plan, None) where no plan is held at all."""
+def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted, corrected: Decimal) -> tuple[str, Invoice | str]:
+    """The plan held last, with the invoice, or why there is none; the declared plan, and an invoice without lines, where none is held at all."""
     plan = tenant.plan
     try:
         held: Sequence[Term] = pricing.terms(tenant, period)
         if not held:
-            return plan, None
+            return plan, invoice_of_corrections(tenant.currency, pricing.credit(tenant), corrected)
         plan, billed = held[-1].plan, held[-1].book.currency
         if billed != tenant.currency:
             return (
@@ -118,7 +132,7 @@ def _invoice(pricing: Pricing, tenant: "Tenant", period: date, counted: Counted)
             charge: [_given(span, counted.get((charge, number), ())) for number, span in enumerate(own)]
             for charge, own in spans(held).items()
         }
-        return plan, rate_invoice(held, usage, pricing.credit(tenant))
+        return plan, rate_invoice(held, usage, pricing.credit(tenant), corrected)
     except (UnpricedError, MissionError) as error:
         return plan, " ".join(str(error).split())
 

@@ -20,7 +20,7 @@ from mc_pipelines.rating.money import EXACT, ZERO, total
 
 FOLDER = "invoices"
 BATCH, PREVIOUS = f"{FOLDER}/batch.json", f"{FOLDER}/previous.json"
-SUMS = ("net", "total", "credits_used", "payable")
+SUMS = ("net", "total", "corrected", "credits_used", "payable")
 Row = dict[str, Any]
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")

@@ -19,7 +19,9 @@ NUMBERS = (
     *("tier_above", "tier_up_to", "days", "days_of", "quantity", "unit_price", "allowance_used"),
     *("amount", "line_discount", "invoice_discount", "net", "tax_percent", "tax_amount"),
 )
-COLUMNS = ("tenant", "period", "digest", "currency", "line", *TEXT, *NUMBERS, "evidence_file", "evidence_row")
+OF_CORRECTIONS = ("original_period", "original_invoice", "events")
+"""Empty in the rows of the period's own lines."""
+COLUMNS = ("tenant", "period", "digest", "currency", "line", *TEXT, *NUMBERS, "evidence_file", "evidence_row", *OF_CORRECTIONS)
 """Columns of the CSV. Text is guarded, numbers are written as the JSON has them."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
@@ -31,17 +33,23 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def csv_bytes(document: Mapping[str, Any]) -> bytes:
-    """One row per line under a header (RFC 4180, UTF-8). Empty where the JSON has null."""
+    """One row per line under a header (RFC 4180, UTF-8), then one per line of each correction. Empty where the JSON has null."""
     rated = document["rated"]
     about = [guarded(rated["tenant_id"]), guarded(rated["period"]["name"]), document["digest"], rated["currency"]]
     out = StringIO(newline="")
     rows = csv.writer(out, lineterminator="\r\n")
     rows.writerow(COLUMNS)
-    for number, (line, evidence) in enumerate(zip(rated["lines"], document["evidence"], strict=True), 1):
+    nothing = {"file": "", "row": ""}
+    own = [(line, evidence or nothing, ("", "", "")) for line, evidence in zip(rated["lines"], document["evidence"], strict=True)]
+    late = [
+        (line, nothing, (each["original_period"], each["original_invoice"], line["event_count"]))
+        for each in rated["corrections"]
+        for line in each["lines"]
+    ]
+    for number, (line, behind, corrects) in enumerate([*own, *late], 1):
         flat = _flat(line)
-        behind = evidence or {"file": "", "row": ""}
         text, numbers = [guarded(flat[name] or "") for name in TEXT], [flat[name] for name in NUMBERS]
-        rows.writerow([*about, number, *text, *numbers, guarded(behind["file"]), behind["row"]])
+        rows.writerow([*about, number, *text, *numbers, guarded(behind["file"]), behind["row"], *corrects])
     return out.getvalue().encode()
 
 
@@ -67,11 +75,11 @@ class Press:
     The same document gives the same bytes, on any machine: no font of the system, no date, no locale is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, template: Path = TEMPLATE) -> None:
         import typst
 
         fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[FONTS])
-        self._compiler = typst.Compiler(TEMPLATE, root=TEMPLATE.parent, font_paths=fonts, ignore_system_fonts=True)
+        self._compiler = typst.Compiler(template, root=TEMPLATE.parent, font_paths=fonts, ignore_system_fonts=True)
 
     def pdf(self, document: Mapping[str, Any]) -> bytes:
         """The pages as PDF with all fonts embedded."""

@@ -1,4 +1,4 @@
-"""What the preview of an invoice says: rated content, and beside it evidence, variance, change and corrections. Bytes are made in `documents`.
+"""What the preview of an invoice says: rated content with its corrections, and beside it evidence, variance and change. Bytes are made in `documents`.
 
 The digest is that of the rated content alone, so it stays when only what it is compared with changes. Fields: docs/invoice-preview.md.
 """
@@ -53,17 +53,6 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
-    """A difference to an earlier period that was invoiced: how many late events made it, their digest, and the net amount."""
-
-    original_period: str
-    original_invoice: str
-    event_count: int
-    digest: str
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Preview:
     """One tenant's period. `first_day` and `last_day` are local and inclusive; `start` and `end` are naive UTC instants, half-open.
 
@@ -85,7 +74,6 @@ class Preview:
     evidence: tuple[Evidence | None, ...]
     variance: tuple[Compared, ...] = ()
     previous: Previous | None = None
-    corrections: tuple[Correction, ...] = ()
 
 
 def document(preview: Preview) -> dict[str, Any]:
@@ -106,7 +94,6 @@ def document(preview: Preview) -> dict[str, Any]:
         "name": preview.name,
         "rated": rated,
         "evidence": [None if each is None else {"file": each.file, "row": each.row} for each in preview.evidence],
-        "corrections": [_correction(each, preview.invoice["currency"]) for each in preview.corrections],
         "variance": [_compared(each) for each in preview.variance],
         "change": None if preview.previous is None else change(preview.invoice, preview.previous),
     }
@@ -139,17 +126,8 @@ def _rated(preview: Preview) -> dict[str, Any]:
         "books": [{"price_book": name, "version": version} for name, version in preview.books],
         "lines": invoice["lines"],
         "taxes": invoice["taxes"],
-        "totals": {name: invoice[name] for name in SUMS},
-    }
-
-
-def _correction(each: Correction, currency: str) -> dict[str, Any]:
-    return {
-        "original_period": each.original_period,
-        "original_invoice": each.original_invoice,
-        "event_count": each.event_count,
-        "digest": each.digest,
-        "amount": money_of(each.amount, currency),
+        "corrections": invoice["corrections"],
+        "totals": {name: invoice[name] for name in SUMS} | {"corrections": invoice["corrected"]},
     }
 
 

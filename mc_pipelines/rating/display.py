@@ -1,6 +1,6 @@
 """Lines as text: for the terminal, and as JSON whose every number is text. Nothing is rated here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -94,10 +94,10 @@ def line_json(line: Line) -> dict[str, Any]:
     }
 
 
-def invoice_json(invoice: Invoice) -> dict[str, Any]:
-    """An invoice in JSON's own types: every number as text, money with the currency's minor units."""
+def invoice_json(invoice: Invoice, corrections: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """An invoice in JSON's own types: every number as text, money with the currency's minor units. `corrections` are the documents behind `corrected`."""
     currency = invoice.currency
-    sums = ("subtotal", "discount", "net", "total", "credits_used", "payable")
+    sums = ("subtotal", "discount", "net", "total", "corrected", "credits_used", "payable")
     return {
         "currency": currency,
         "policy": invoice.policy,
@@ -111,6 +111,7 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
             }
             for each in invoice.taxes
         ],
+        "corrections": list(corrections),
         **{name: money_of(getattr(invoice, name), currency) for name in sums},
     }
 

@@ -11,10 +11,10 @@ from itertools import groupby
 from mc_pipelines.errors import MissionError
 from mc_pipelines.rating.book import Book
 from mc_pipelines.rating.charges import lines_of
-from mc_pipelines.rating.lines import WHOLE, Invoice, Line, Segment, Usage
+from mc_pipelines.rating.lines import WHOLE, Invoice, Line, Segment, TaxSubtotal, Usage
 from mc_pipelines.rating.money import EXACT, ZERO, rounded, unit_of
 from mc_pipelines.rating.plans import Flat
-from mc_pipelines.rating.policy import POLICIES
+from mc_pipelines.rating.policy import DEFAULT, POLICIES
 from mc_pipelines.rating.scale import Span
 from mc_pipelines.rating.segments import Term, spans
 from mc_pipelines.rating.steps import CHARGE_STEPS, INVOICE_STEPS, PLAN_STEPS, Lines, net, tax_subtotals
@@ -42,11 +42,14 @@ def rate_spans(charge_spans: Sequence[Span], usages: Sequence[Usage]) -> tuple[L
         return tuple(_rated(charge_spans, usages))
 
 
-def rate_invoice(period: Sequence[Term], usage: Mapping[str, Sequence[Usage]], credit: Decimal = ZERO) -> Invoice:
+def rate_invoice(
+    period: Sequence[Term], usage: Mapping[str, Sequence[Usage]], credit: Decimal = ZERO, corrected: Decimal = ZERO
+) -> Invoice:
     """The invoice of one tenant and period, calculated in the order of the price book's policy.
 
     `period`: the tenant's terms (`segments.terms`). `usage`: for each charge id, the usage of each of its spans (`segments.spans`); flat fees
-    may be left out. `credit`: prepaid money in the invoice's currency. What the policy, the rounding of tax and `cumulative_tiers` are is said
+    may be left out. `credit`: prepaid money in the invoice's currency. `corrected`: what corrections of earlier periods add,
+    with tax. What the policy, the rounding of tax and `cumulative_tiers` are is said
     by the version in force at the period's end. Raises as `rate` does.
     """
     book = _one_book(period)
@@ -66,7 +69,13 @@ def rate_invoice(period: Sequence[Term], usage: Mapping[str, Sequence[Usage]], c
                 lines = _by_plan(lines, period, step)
             elif step in INVOICE_STEPS:
                 lines = INVOICE_STEPS[step](lines, period)
-        return _totals(lines, book, credit)
+        return _totals(lines, tax_subtotals(lines, book), book.currency, book.policy, credit, corrected)
+
+
+def invoice_of_corrections(currency: str, credit: Decimal, corrected: Decimal) -> Invoice:
+    """The invoice of a period in which no plan is held, but earlier ones are corrected."""
+    with _exactly("corrections"):
+        return _totals([], (), currency, DEFAULT, credit, corrected)
 
 
 def _usages(name: str, own: Sequence[Span], usage: Mapping[str, Sequence[Usage]]) -> Sequence[Usage]:
@@ -122,13 +131,12 @@ def _one_book(period: Sequence[Term]) -> Book:
     return period[-1].book
 
 
-def _totals(lines: Lines, book: Book, credit: Decimal) -> Invoice:
-    taxes = tax_subtotals(lines, book)
+def _totals(lines: Lines, taxes: Sequence[TaxSubtotal], currency: str, policy: str, credit: Decimal, corrected: Decimal) -> Invoice:
     subtotal, after = sum((line.amount for line in lines), ZERO), net(lines)
     total = after + sum((each.amount for each in taxes), ZERO)
-    used = -min(credit, max(total, ZERO))
-    sums = (rounded(each, unit_of(book.currency)) for each in (subtotal, after - subtotal, after, total, used, total + used))
-    return Invoice(book.currency, book.policy, tuple(lines), taxes, *sums)
+    used = -min(credit, max(total + corrected, ZERO))
+    sums = (subtotal, after - subtotal, after, total, corrected, used, total + corrected + used)
+    return Invoice(currency, policy, tuple(lines), tuple(taxes), *(rounded(each, unit_of(currency)) for each in sums))
 
 
 @contextmanager

@@ -99,7 +99,10 @@ class TaxSubtotal:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """Lines with their sums: subtotal (amounts), discount (both kinds, negative), net, total with tax, credits used (negative), payable."""
+    """Lines with their sums: subtotal (amounts), discount (both kinds, negative), net, total with tax, credits used (negative), payable.
+
+    `corrected` is what corrections of earlier periods add to it, with tax; payable = total + corrected + credits_used.
+    """
 
     currency: str
     policy: str
@@ -109,5 +112,6 @@ class Invoice:
     discount: Decimal
     net: Decimal
     total: Decimal
+    corrected: Decimal
     credits_used: Decimal
     payable: Decimal

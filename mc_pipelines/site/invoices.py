@@ -24,6 +24,8 @@ def context(batch: Mapping[str, Any]) -> dict[str, Any]:
         "plans": across(batch["plans"], "plan"),
         "meters": across(batch["meters"], "meter", "kind"),
         "kinds": KINDS,
+        "late": range(min(len(batch["late"]), SHOWN)),
+        "corrected": any(exact(row["corrected"]) for row in invoices),
     }
 
 
