@@ -118,7 +118,7 @@ def test_the_version_is_shown_whether_or_not_the_package_is_installed(
         (["run", "2026-04-01..2026-02-30"], "2026-02-30: there is no such day"),
         (["run", "2026-04-01.."], "nothing is not how a day is written"),
         (["run", "..2026-04-02"], "nothing is not how a day is written"),
-        (["try", __file__, "--contract", "nope"], "There are gateway_log, tenants, usage_events; name one"),
+        (["try", __file__, "--contract", "nope"], "There are gateway_log, issued_invoices, tenants, usage_events; name one"),
         (["run", "2020-01-01"], "no such partition"),
         (["gates"], "no month has been closed"),
         (["sql", "SELECT 1", "--at", "metering.variance=3"], "no such table"),
