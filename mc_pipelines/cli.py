@@ -1,7 +1,7 @@
 """The `mission` command and its everyday part: demo, run, close, gates. Each command imports what it needs when it runs.
 
-What follows an attempt is cli_close.py, what people sign cli_sign.py, what finance does cli_finance.py, what looks at evidence cli_evidence.py,
-what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
+What follows an attempt is cli_close.py and cli_waive.py, what people sign cli_sign.py, what finance does cli_finance.py, what looks at evidence
+cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
 
 Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign
+from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign, cli_waive
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -85,7 +85,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     _run(home, "daily", days(landed[0], landed[-1]))
     done = _close(home, laid["month"])
     unchanged = not done.fresh and _versions(home) == before and not done.pages
-    waived = cli_close.waived_now(home, done.period, done.results)
+    waived = cli_waive.waived_now(home, done.period, done.results)
     if not as_json:
         _print_gates(home, done, waived)
         click.echo(f"scoreboard  {home.site / 'index.html'}")
@@ -159,7 +159,7 @@ def _pages(home: Home) -> dict[str, str]:
     }
 
 
-def _verdict(done: "Attempt", waived: "cli_close.Waived") -> str:
+def _verdict(done: "Attempt", waived: "cli_waive.Waived") -> str:
     """What the gates said, and whether waivers release it all the same."""
     from mc_pipelines.report import released
 
@@ -167,10 +167,12 @@ def _verdict(done: "Attempt", waived: "cli_close.Waived") -> str:
     return f"{done.verdict}; every critical gate that did not pass is waived" if lifted else done.verdict
 
 
-def _print_gates(home: Home, done: "Attempt", waived: "cli_close.Waived") -> None:
+def _print_gates(home: Home, done: "Attempt", waived: "cli_waive.Waived") -> None:
     """The gates as a table; for each that did not pass why, who owns it, its waivers, and its runbook."""
     from rich.console import Console
     from rich.table import Table
+
+    from mc_pipelines.closing.waivers import line_of
 
     table = Table("gate", "observed", "threshold", "result", title=f"Gates of {done.period}", title_justify="left")
     for result in done.results:
@@ -183,7 +185,7 @@ def _print_gates(home: Home, done: "Attempt", waived: "cli_close.Waived") -> Non
         click.echo(f"{waived.shown(result)}: {result.gate} ({result.owner}). {result.reason}")
         for each in waived.waivers:
             if each["gate"] == result.gate:
-                click.echo(f"    {cli_close.waiver_line(each)}")
+                click.echo(f"    {line_of(each)}")
         for row in result.offending[:3]:
             click.echo(f"    {json.dumps(row, ensure_ascii=False)}")
         if result.runbook:
@@ -210,7 +212,7 @@ def _print_causes(home: Home, month: str) -> None:
         click.echo(f"cause: {row['cause']} on {row['meter']}: {row['rows']} row(s), {row['quantity']} (for example {row['sample']})")
 
 
-def _attempt_json(home: Home, done: "Attempt", waived: "cli_close.Waived") -> dict[str, Any]:
+def _attempt_json(home: Home, done: "Attempt", waived: "cli_waive.Waived") -> dict[str, Any]:
     return {
         "period": done.period,
         "edition": done.edition,
@@ -303,7 +305,7 @@ def close(month: str, as_json: bool) -> None:
 
     home = Home.find()
     done = _close(home, month)
-    waived = cli_close.waived_now(home, done.period, done.results)
+    waived = cli_waive.waived_now(home, done.period, done.results)
     if as_json:
         click.echo(json.dumps(_attempt_json(home, done, waived)))
     else:
@@ -326,7 +328,7 @@ def gates(month: str | None, as_json: bool) -> None:
     shop = Workshop.open(home)
     period = month_key(month or _last_closed(home))
     results = evaluate_month(shop, period, pinned(shop), gates_of(home, DELIVERABLE))
-    waived = cli_close.waived_now(home, period[:7], results)
+    waived = cli_waive.waived_now(home, period[:7], results)
     if as_json:
         click.echo(json.dumps([result.to_json() | {"waived": result.gate in waived.gates} for result in results]))
     else:
@@ -349,6 +351,7 @@ for _command in (
     *cli_close.COMMANDS,
     *cli_finance.COMMANDS,
     *cli_sign.COMMANDS,
+    *cli_waive.COMMANDS,
     *cli_evidence.COMMANDS,
     *cli_home.COMMANDS,
     *cli_rating.COMMANDS,

@@ -1,10 +1,9 @@
-"""Commands of `mission` for the close after its attempts: status, waive, approve, lock. Each imports what it needs when it runs.
+"""Commands of `mission` for the close after its attempts: status, approve, lock. Each imports what it needs when it runs.
 
 No command and no option unlocks, and none signs for somebody else.
 """
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +15,17 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from mc_pipelines.closing.states import Close
-    from mc_pipelines.gates import GateResult
 
 MOST_SHOWN = 20
 
 
 def close_now(home: Home, month: str) -> "Close":
     """The close of a month as its journal tells it, waivers judged by this machine's clock."""
-    return _close(home, month, datetime.now(UTC))
+    return close_at(home, month, datetime.now(UTC))
 
 
-def _close(home: Home, month: str, at: datetime | None = None) -> "Close":
+def close_at(home: Home, month: str, at: datetime | None = None) -> "Close":
     from mc_pipelines.close import month_key
     from mc_pipelines.closing.states import fold
     from mc_pipelines.evidence.position import journal_at_hand
@@ -38,30 +34,13 @@ def _close(home: Home, month: str, at: datetime | None = None) -> "Close":
     return fold(journal.entries() if journal else [], month_key(month)[:7], at)
 
 
-@dataclass(frozen=True)
-class Waived:
-    """The gates that are waived, and every waiver of what failed, also those that have expired or are for some tenants only."""
-
-    gates: frozenset[str]
-    waivers: "list[dict[str, Any]]"
-
-    def shown(self, result: "GateResult") -> str:
-        return "waived" if result.gate in self.gates else result.status
-
-
-def waived_now(home: Home, month: str, results: "Iterable[GateResult]") -> Waived:
-    """What is waived of results that failed as they did in the month's newest edition."""
-    close = close_now(home, month)
-    failures = close.newest.failures if close.editions else {}
-    same = {each.gate for each in results if each.failure is not None and failures.get(each.gate) == each.failure}
-    return Waived(close.waived & same, [each for each in close.waivers_shown() if each["gate"] in same])
-
-
 @click.command()
 @click.argument("month")
 @click.option("--json", "as_json", is_flag=True, help="Print every tenant's state as JSON.")
 def status(month: str, as_json: bool) -> None:
     """Say where the close of MONTH stands: who is held and by what, who approved, what is locked. Example: mission status 2026-04"""
+    from mc_pipelines.closing.waivers import line_of
+
     close = close_now(Home.find(), month)
     shown = status_document(close)
     if as_json:
@@ -81,7 +60,7 @@ def status(month: str, as_json: bool) -> None:
     if len(held) > MOST_SHOWN:
         click.echo(f"and {len(held) - MOST_SHOWN} more; --json lists all")
     for each in shown["waivers"]:
-        click.echo(waiver_line(each))
+        click.echo(line_of(each))
     for each in shown["approvals"]:
         click.echo(f"approved by {each['person']}: {each['tenants']} tenant(s), entry {each['entry']}")
     for each in shown["locks"]:
@@ -96,13 +75,6 @@ def status(month: str, as_json: bool) -> None:
         click.echo(
             f"issued: {shown['issued']['issued']} of {shown['issued']['published']} invoice(s), {shown['issued']['differences']} difference(s)"
         )
-
-
-def waiver_line(each: "Mapping[str, Any]") -> str:
-    """A waiver as it is read: of which gate and whom, until when, why, whose, and by whom."""
-    whom = "" if each["tenants"] is None else f" for {', '.join(each['tenants'])}"
-    until = f"through {each['expires']}" if each["state"] == "stands" else f"expired after {each['expires']}"
-    return f"waived: {each['gate']}{whom} {until}: {each['rationale']} (owner {each['owner']}, signed by {each['person']}, entry {each['entry']})"
 
 
 def status_document(close: "Close") -> dict[str, Any]:
@@ -213,82 +185,6 @@ def _left_out(text: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("month")
-@click.argument("gate", required=False)
-@click.option("--rationale", default="", help="Why what failed may stand.")
-@click.option("--owner", default="", help="Who answers for it, for example team:sre.")
-@click.option("--expires", default="", metavar="YYYY-MM-DD", help="The last day, in UTC, on which it holds.")
-@click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant of those that the gate holds; repeated.")
-@click.option("--explained", is_flag=True, help="No gate, but what reference/explained.yaml explains of this month.")
-@click.option("--signed", type=A_PATH, help="A waiver that somebody has signed with `mission sign`.")
-@key_option
-@request_option
-def waive(
-    month: str,
-    gate: str | None,
-    rationale: str,
-    owner: str,
-    expires: str,
-    tenants: tuple[str, ...],
-    explained: bool,
-    signed: Path | None,
-    key: Path | None,
-    only_request: bool,
-) -> None:
-    """Waive what GATE found in MONTH's newest edition, with your own SSH key, for a time.
-
-    Example: mission waive 2026-04 metering_conflicts --rationale "settled by hand" --owner team:sre --expires 2026-05-31
-
-    It is bound to the figures that failed: other figures fail anew, and after its last day the same do. A waived gate is never shown as passed.
-    """
-    from mc_pipelines.closing.waive import waive as take
-    from mc_pipelines.closing.waive import waiver_request
-    from mc_pipelines.closing.waivers import Waiver
-
-    home = Home.find()
-    if explained:
-        _sign_explanations(home, month, signed, key, only_request)
-        return
-    if signed is None:
-        if gate is None:
-            raise MissionError("name the gate that failed, a signed waiver with --signed, or --explained")
-        from mc_pipelines.close import requester
-
-        data = waiver_request(_close(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
-        signed = signed_or_kept(home, f"waiver-{month}-{gate}", data, key, only_request)
-        if signed is None:
-            return
-    from mc_pipelines.close import journal_of
-    from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.showing import show_again
-
-    entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
-    click.echo(f"entry {entry.number}: {entry.body['person']} waived {entry.body['gate']} of {entry.body['period']}")
-    click.echo(waiver_line(Waiver.read(entry).document() | {"state": "stands"}))
-    show_again(home, entry.body["period"])
-    _show_board(home, entry.body["period"])
-
-
-def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
-    from mc_pipelines.close import journal_of, month_key, requester
-    from mc_pipelines.closing.explanations import explain, explanation_request, signatures
-    from mc_pipelines.evidence.people import read_people
-    from mc_pipelines.reference import read
-
-    journal = journal_of(home)
-    if signed is None:
-        period = month_key(month)[:7]
-        data = explanation_request(list(read(home, "explained")), signatures(journal.entries()), period, requester())
-        signed = signed_or_kept(home, f"explained-{month}", data, key, only_request)
-        if signed is None:
-            return
-    entry = explain(journal, read_people(home), signed.read_bytes(), str(signed))
-    body = entry.body
-    click.echo(f"entry {entry.number}: {body['person']} signed {len(body['explained'])} explanation(s) of {body['period']}")
-    click.echo(f"next     mission close {body['period']}")
-
-
-@click.command()
-@click.argument("month")
 @click.option("--tenant", "tenants", multiple=True, metavar="T", help="A tenant; repeated (default: all that two people approved).")
 def lock(month: str, tenants: tuple[str, ...]) -> None:
     """Fix the close of MONTH's approved tenants, for ever. Example: mission lock 2026-04
@@ -308,4 +204,4 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
     _show_board(home, body["period"])
 
 
-COMMANDS = (status, waive, approve, lock)
+COMMANDS = (status, approve, lock)

@@ -35,15 +35,15 @@ def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code:
         if entry.kind == ATTEMPT:
             for gate, value in entry.body["values"].items():
                 history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    board = report.scoreboard(
-        shop, closing.period, closing.as_of, closing.results, code, history, fold(journal.entries(), month, datetime.now(UTC))
-    )
+    close = fold(journal.entries(), month, datetime.now(UTC))
+    board = report.scoreboard(shop, closing.period, closing.as_of, closing.results, code, history, close)
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
     others = [(f"finance/{month}.html", f"Finance {month}")]
     if any(entry.kind == f"{DELIVERABLE}.rehearsal" for entry in journal.entries()):
         others.append(("tonight.html", "Tonight"))
-    return build_site(home.site, board, json.loads(closing.files[METERING]), closing.batch, tenant_files(closing.files), others)
+    batch = {**closing.batch, "waived": sorted(close.waived)} if closing.batch else {}
+    return build_site(home.site, board, json.loads(closing.files[METERING]), batch, tenant_files(closing.files), others)
 
 
 def show_again(home: Home, month: str) -> Sequence[Path]:

@@ -43,6 +43,7 @@ def batch() -> dict[str, Any]:
         "previous": {"edition": 3, "digest": "ef" * 32},
         "gone": ["tenant-99"],
         "not_passed": ["metering_variance_money"],
+        "waived": [],
         "totals": [
             {
                 "currency": each,
@@ -192,6 +193,13 @@ def test_a_month_without_a_blocked_tenant_mover_or_earlier_batch_says_so(tmp_pat
     assert "Not ready" not in text
     for told in ("38 previews, nobody blocked", "No tenant is blocked.", "there is no month before", "no earlier batch"):
         assert told in text
+
+
+def test_a_waived_gate_is_said_to_be_waived_and_keeps_nobody_from_billing(tmp_path: Path) -> None:
+    build(tmp_path, board(), report(), batch() | {"waived": ["metering_variance_money"], "blocked": []}, previews())
+    text = " ".join(Page(tmp_path / "invoices/2026-04.html").text.split())
+    assert "Not ready" not in text
+    assert "≡ 38 previews, nobody blocked Waived: metering_variance_money (by whom, why and until when)." in text
 
 
 def test_the_page_of_a_draft_shows_who_cannot_be_rated_first(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_breach_holds_is_waived_and_then_approved_and_locked(bench: Bench) -> 
     )
     html = (bench.home.site / "index.html").read_text(encoding="utf-8")
     assert "Not passed, but waived: 3 gates with a signed rationale" in html
+    assert "Waived: <code>metering_<wbr>variance</code>" in (bench.home.site / "invoices" / f"{APRIL}.html").read_text(encoding="utf-8")
     closed = call("close", APRIL)
     assert (closed.exit_code, "verdict  failed; every critical gate that did not pass is waived" in closed.output) == (0, True), (
         closed.output

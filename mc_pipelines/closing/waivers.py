@@ -92,6 +92,13 @@ class Waiver:
         }
 
 
+def line_of(each: Mapping[str, Any]) -> str:
+    """A document with its `state` as it is read: of which gate and whom, until when, why, whose, and by whom."""
+    whom = "" if each["tenants"] is None else f" for {', '.join(each['tenants'])}"
+    until = f"through {each['expires']}" if each["state"] == "stands" else f"expired after {each['expires']}"
+    return f"waived: {each['gate']}{whom} {until}: {each['rationale']} (owner {each['owner']}, signed by {each['person']}, entry {each['entry']})"
+
+
 def left_of(holds: Holds, standing: Sequence[Waiver]) -> Holds:
     """The holds without what is waived. A gate that held everybody and is waived for some holds the others one by one."""
     touched = {each.gate for each in standing}
