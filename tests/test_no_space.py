@@ -191,7 +191,7 @@ def test_each_folder_that_a_close_writes_says_so_when_it_has_no_room(disk: Path,
     assert (done.edition, done.verdict, done.fresh) == (1, "passed", False)
     assert verify(done.bundle, known_keys(home.keys)).ok
     assert [path.name for path in done.bundle.parent.iterdir()] == [done.bundle.name]
-    assert len(done.pages) == 9  # scoreboard, metering and invoices as page and JSON; a preview in three views
+    assert len(done.pages) == 13  # scoreboard, metering and invoices as page and JSON; a preview in three views; the dashboard in four
 
 
 def rows(count: int, tag: str) -> Callable[[], Draft]:
