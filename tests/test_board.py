@@ -70,6 +70,8 @@ def test_the_board_says_where_every_tenant_stands_and_what_is_billed(bench: Benc
         ("acme", "Acme", "locked", "150.00", "180.00"),
         ("beta", "Beta", "locked", "50.00", "60.00"),
     ]
+    assert found["change"] == []
+    assert {(row["before"], row["change"]) for row in found["tenants"]} == {(None, None)}
     assert [(row["currency"], row["billed"], row["unbilled"], row["payable"]) for row in found["totals"]] == [
         ("EUR", "200.00", "0.00", "240.00")
     ]

@@ -125,7 +125,7 @@ def _row(
 
 
 def _money(row: Mapping[str, Any] | None, name: str, currency: str) -> str | None:
-    return None if row is None or row[name] is None or not currency else money_of(Decimal(row[name]), currency)
+    return None if row is None or row["status"] == "first" or row[name] is None or not currency else money_of(Decimal(row[name]), currency)
 
 
 def _since(close: Close, tenant: str, state: str) -> int:
@@ -179,9 +179,10 @@ def money_text(value: str | None) -> str | None:
 
 
 def _change(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Net against the month before, by currency; a tenant whose currency changed is counted in neither."""
+    """Net against the month before, by currency; nothing where no tenant had one. A tenant whose currency changed is counted in neither."""
     found: dict[str, list[Decimal]] = {}
-    for row in rows:
+    compared = list(rows)
+    for row in compared if any(row["status"] != "first" for row in compared) else ():
         if row["status"] != "currency_changed":
             own = found.setdefault(row["currency"], [ZERO, ZERO])
             for place, name in enumerate(("before", "now")):
