@@ -41,7 +41,11 @@ def status(month: str, as_json: bool) -> None:
     """Say where the close of MONTH stands: who is held and by what, who approved, what is locked. Example: mission status 2026-04"""
     from mc_pipelines.closing.waivers import line_of
 
-    close = close_now(Home.find(), month)
+    home = Home.find()
+    close = close_now(home, month)
+    if not close.editions:
+        _say_before(home, month, as_json)
+        return
     shown = status_document(close)
     if as_json:
         click.echo(json.dumps(shown, ensure_ascii=False))
@@ -75,6 +79,19 @@ def status(month: str, as_json: bool) -> None:
         click.echo(
             f"issued: {shown['issued']['issued']} of {shown['issued']['published']} invoice(s), {shown['issued']['differences']} difference(s)"
         )
+
+
+def _say_before(home: Home, month: str, as_json: bool) -> None:
+    """A month without an edition: whose is still open, and whose is over."""
+    from mc_pipelines.closing.before import standing_before
+
+    shown = standing_before(home, month)
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    click.echo(f"{month}: no edition yet; landed until {shown['landed_until'] or 'no day'}. Attempt its close: mission close {month}")
+    for name, count in shown["counts"].items():
+        click.echo(f"{name:<10}  {count}")
 
 
 def status_document(close: "Close") -> dict[str, Any]:

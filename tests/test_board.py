@@ -219,7 +219,8 @@ def test_a_rehearsal_is_signed_once_and_can_be_neither_approved_nor_locked(night
     assert [entry.kind for entry in entries] == [REHEARSAL]
     assert verify(first.bundle, known_keys(night.home.keys)).ok
     assert fold(entries, APRIL).editions == []
-    for command in (("approve", APRIL, "--all-green"), ("lock", APRIL), ("status", APRIL), ("publish", APRIL)):
+    assert "no edition yet" in call("status", APRIL).output
+    for command in (("approve", APRIL, "--all-green"), ("lock", APRIL), ("publish", APRIL)):
         done = call(*command)
         assert done.exit_code == 2, done.output
     with pytest.raises(MissionError, match="has no edition"):

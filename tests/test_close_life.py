@@ -272,7 +272,26 @@ def test_jobs_do_the_same_from_what_is_signed_already(bench: Bench) -> None:
     assert status(bench)["locks"][0]["requested_by"] == "web user"
 
 
-def test_a_month_that_was_never_closed_has_no_status(bench: Bench) -> None:
+def test_a_month_without_an_edition_is_open_until_it_is_over_and_then_collects(bench: Bench) -> None:
+    """March is over once 10 April has landed. Kathmandu's April ends on the 30th, 18:15 UTC, that of UTC as the 30th's landing day does."""
     done = call("status", "2026-05")
-    assert (done.exit_code, "2026-05 has no edition. Attempt its close first" in done.output) == (2, True)
+    assert done.exit_code == 0, done.output
+    for told in ("2026-05: no edition yet; landed until 2026-04-10. Attempt its close: mission close 2026-05", "open        2"):
+        assert told in done.output
+    assert json.loads(call("status", "2026-03", "--json").stdout)["counts"] == {"open": 0, "collecting": 2}
+    bench.declare("tenants", TENANTS.replace("zone: UTC", "zone: Asia/Kathmandu", 1))
+    bench.land([event("late", "2026-04-30T10:00:00")])
+    bench.build(["2026-04-30"])
+    shown = json.loads(call("status", "2026-05", "--json").stdout)
+    assert {row["tenant"]: row["state"] for row in shown["tenants"]} == {"acme": "open", "beta": "open"}
+    (bench.home.journal / "00000001.json").unlink()
+    (bench.home.root / "checkpoint.json").unlink()
+    shown = json.loads(call("status", "2026-04", "--json").stdout)
+    assert {row["tenant"]: (row["state"], row["cutoff_day"]) for row in shown["tenants"]} == {
+        "acme": ("collecting", "2026-05-02"),
+        "beta": ("collecting", "2026-05-03"),
+    }
     assert call("status", "May").exit_code == 2
+    done = call("status", "2031-01")
+    assert (done.exit_code, "lies outside the calendar" in done.output) == (2, True)
+    assert (call("lock", "2026-05").exit_code, call("approve", "2026-05", "--all-green").exit_code) == (2, 2)
