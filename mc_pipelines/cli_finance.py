@@ -107,12 +107,12 @@ def tonight(month: str | None, day: str, as_json: bool) -> None:
     """
     from mc_pipelines.close import requester
     from mc_pipelines.closing.rehearsal import rehearse
-    from mc_pipelines.site.finance import build_tonight
+    from mc_pipelines.showing import show_tonight
 
     home = Home.find()
     done = rehearse(home, month or "", day, requested_by=requester())
     found = done.document
-    build_tonight(home.site, found)
+    show_tonight(home, found)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return

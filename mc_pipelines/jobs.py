@@ -109,11 +109,11 @@ def tonight_job(home: Home) -> dg.JobDefinition:
     def rehearse(context: dg.OpExecutionContext, config: Tonight) -> None:
         from mc_pipelines.close import requester
         from mc_pipelines.closing.rehearsal import rehearse as close_tonight
-        from mc_pipelines.site.finance import build_tonight
+        from mc_pipelines.showing import show_tonight
 
         asked_by = context.run.tags.get("requested_by") or requester()
         found = close_tonight(home, day=config.day, run_id=context.run.run_id, progress=context.log.info, requested_by=asked_by).document
-        build_tonight(home.site, found)
+        show_tonight(home, found)
         context.log.info(f"{found['would_close']} of {found['tenants']} tenant(s) would close after {found['day']}")
 
     @dg.job(name="tonight", description="The running month closed as if it ended now: a rehearsal each night, after the day's run.")

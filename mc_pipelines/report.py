@@ -44,11 +44,15 @@ def month_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, t
         shop.lake.view(con, table, pins[table])
         model = shop.catalog.owner_of(table)
         if model.header.every == "month" and model.key == table:
-            schema, name = table.split(".")
-            opened = shop.lake.open(table, pins[table])
-            assert opened is not None
-            select = shop.lake.select(opened, f"{model.header.window} = '{period}'")
-            con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS FROM ({select}) WHERE {model.header.window} = DATE \'{period}\'')
+            some_windows(shop, con, table, pins[table], f"{model.header.window} = '{period}'")
+
+
+def some_windows(shop: Workshop, con: "duckdb.DuckDBPyConnection", table: str, version: int, where: str) -> None:
+    """View of a pinned table's windows of which `where` holds, as SQL over the window column that Delta and DuckDB both read."""
+    schema, name = table.split(".")
+    opened = shop.lake.open(table, version)
+    assert opened is not None
+    con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS FROM ({shop.lake.select(opened, where)}) WHERE {where}')
 
 
 def _meters(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:

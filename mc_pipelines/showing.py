@@ -4,14 +4,14 @@ Nothing is computed or judged here; pages are drawn in `site/`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
 from mc_pipelines.close import DELIVERABLE, Closing, attempts, journal_of, month_key
-from mc_pipelines.closing.states import ATTEMPT, fold
+from mc_pipelines.closing.states import ATTEMPT, REHEARSAL, fold
 from mc_pipelines.evidence.bundle import payload_files
 from mc_pipelines.evidence.record import named_predicate
 from mc_pipelines.gates import GateResult
@@ -40,7 +40,7 @@ def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code:
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
     others = [(f"finance/{month}.html", f"Finance {month}")]
-    if any(entry.kind == f"{DELIVERABLE}.rehearsal" for entry in journal.entries()):
+    if any(entry.kind == REHEARSAL for entry in journal.entries()):
         others.append(("tonight.html", "Tonight"))
     batch = {**closing.batch, "waived": sorted(close.waived)} if closing.batch else {}
     return build_site(home.site, board, json.loads(closing.files[METERING]), batch, tenant_files(closing.files), others)
@@ -56,6 +56,18 @@ def show_again(home: Home, month: str) -> Sequence[Path]:
     results = [GateResult(**each) for each in json.loads(files[GATES])]
     closing = Closing(DELIVERABLE, month_key(month), predicate["as_of"], {}, (), results, newest.holds, newest.basis, files)
     return show(home, Workshop.open(home), closing, journal, predicate["code"]["digest"])
+
+
+def show_tonight(home: Home, document: Mapping[str, Any]) -> Sequence[Path]:
+    """Write the page of a rehearsal; the first one is linked from the scoreboard of the month that was attempted last."""
+    from mc_pipelines.site.finance import build_tonight
+
+    entries = journal_of(home).entries()
+    tried = [entry for entry in entries if entry.kind == ATTEMPT]
+    pages = build_tonight(home.site, document, bool(tried))
+    if tried and sum(entry.kind == REHEARSAL for entry in entries) == 1:
+        return [*pages, *show_again(home, tried[-1].body["period"])]
+    return pages
 
 
 def show_board(home: Home, month: str) -> Sequence[Path]:

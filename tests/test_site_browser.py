@@ -28,13 +28,14 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     build(folder / "full", board(), report(), batch(), previews())
     replace(folder / "full" / "what-if.html", what_if_page(what_if()))
     build_board(folder / "full", dashboard())
-    build_tonight(folder / "full", night())
+    build_tonight(folder / "full", night(), closed=True)
     build_board(
         folder / "bare", dashboard() | {key: [] for key in ("tenants", "totals", "plans", "meters", "explained", "waivers", "change")}
     )
     build_tonight(
         folder / "bare",
         night() | {"blockers": [], "moved": None, "by_tenant": [], "unbilled": {"totals": [], "plans": [], "meters": []}},
+        closed=False,
     )
     nothing: dict[str, list[Any]] = {name: [] for name in ("totals", "plans", "meters", "movers", "late", "invoices", "blocked", "gone")}
     build(folder / "bare", *bare(), batch() | nothing | {"previous": None})

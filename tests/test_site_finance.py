@@ -84,16 +84,15 @@ def night() -> dict[str, Any]:
                 "name": ODD_NAMES[number],
                 "plan": "growth",
                 "currency": "EUR",
-                "net": f"{number}7.00",
+                "net": net,
                 "held": held,
             }
-            for number, held in enumerate(([], ["metering_conflicts"]))
+            for number, (net, held) in enumerate((("167.00", []), (None, ["metering_conflicts"])))
         ],
-        "held": {"tenant-1": ["metering_conflicts"]},
         "moved": {
             "since": "2026-04-19",
             "would_close": -1,
-            "held": ["tenant-1"],
+            "held": [f"tenant-{number}" for number in range(1, 23)],
             "freed": [],
             "failed": ["metering_conflicts"],
             "passed": [],
@@ -122,7 +121,7 @@ def night() -> dict[str, Any]:
     ],
 )
 def test_every_figure_is_the_jsons_and_none_is_missing(tmp_path: Path, document: dict[str, Any], page: str, expected: set[str]) -> None:
-    (build_board if "tenants" in document and "totals" in document else build_tonight)(tmp_path, document)
+    build_board(tmp_path, document) if "totals" in document else build_tonight(tmp_path, document, closed=True)
     shown = Page(tmp_path / page).figures
     said = json.loads((tmp_path / page).with_suffix(".json").read_bytes())
     known = {path: "" if value is None else str(value) for path, _, value in leaves(said)}
@@ -138,15 +137,28 @@ def test_held_tenants_come_first_with_gates_and_owners_and_nothing_is_markup(tmp
         assert raw not in text
     for shown in ("team:&lt;b&gt;ops", "all that it holds", "expired"):
         assert shown in text
-    build_tonight(tmp_path, night())
-    assert "3 &lt;conflicts&gt; are open" in (tmp_path / "tonight.html").read_text(encoding="utf-8")
+    build_tonight(tmp_path, night(), closed=True)
+    text = (tmp_path / "tonight.html").read_text(encoding="utf-8")
+    assert "3 &lt;conflicts&gt; are open" in text
+    assert "tenant-19, tenant-20 and 2 more" in text
 
 
 def test_the_same_document_writes_nothing_again(tmp_path: Path) -> None:
     assert len(build_board(tmp_path, dashboard())) == 4
     assert build_board(tmp_path, dashboard()) == []
-    assert len(build_tonight(tmp_path, night())) == 2
-    assert build_tonight(tmp_path, night()) == []
+    assert len(build_tonight(tmp_path, night(), closed=True)) == 2
+    assert build_tonight(tmp_path, night(), closed=True) == []
+
+
+def test_no_link_leads_to_a_page_that_is_not_made(tmp_path: Path) -> None:
+    """Without prices there are no invoices, before the first close there is no scoreboard."""
+    unpriced = [row | dict.fromkeys(AMOUNTS) | {"currency": "", "plan": "", "change": None} for row in dashboard()["tenants"]]
+    build_board(tmp_path, dashboard() | {"tenants": unpriced, "totals": [], "plans": [], "meters": []})
+    assert f"../invoices/{MONTH}.html" not in Page(tmp_path / "finance" / f"{MONTH}.html").links
+    build_tonight(tmp_path, night(), closed=False)
+    assert "index.html" not in Page(tmp_path / "tonight.html").links
+    build_tonight(tmp_path, night(), closed=True)
+    assert "index.html" in Page(tmp_path / "tonight.html").links
 
 
 def test_links_lead_to_the_files_beside_it(tmp_path: Path) -> None:

@@ -8,17 +8,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
-from mc_pipelines.closing.states import NEEDED, STATES, Close, fold
+from mc_pipelines.closing.states import NEEDED, STATES, Close, Lock, fold
 from mc_pipelines.evidence.bundle import payload_file
 from mc_pipelines.evidence.canonical import instant
 from mc_pipelines.evidence.entry import Entry
 from mc_pipelines.evidence.proofs import rows_file
 from mc_pipelines.gates import GateResult
 from mc_pipelines.home import Home
-from mc_pipelines.invoicing.batch_files import SUMS, Sums
-from mc_pipelines.payload import GATES
+from mc_pipelines.invoicing.batch_files import BATCH, SUMS, Sums
+from mc_pipelines.payload import GATES, METERING
 from mc_pipelines.rating.display import money_of
 from mc_pipelines.rating.money import EXACT, ZERO
 
@@ -35,6 +36,7 @@ class Bundle:
     def __init__(self, home: Home, bundle: str, digest: str) -> None:
         self.path, self.digest = home.evidence / bundle, digest
         self.invoices = {row["tenant_id"]: row for row in self.rows("metering.invoices")}
+        self.changes = {row["tenant_id"]: row for row in self.rows("metering.invoice_change")}
         self.lines: dict[str, list[Row]] = {}
         for row in self.rows("metering.invoice_lines"):
             self.lines.setdefault(row["tenant_id"], []).append(row)
@@ -45,6 +47,12 @@ class Bundle:
         data = payload_file(self.path, self.digest, rows_file(table), absent=b"")
         return [dict(zip(columns, json.loads(line), strict=True)) for line in data.splitlines()]
 
+    def names(self) -> dict[str, str]:
+        """What each tenant is called: who has an invoice, or none because of a problem, and who is compared with the gateway log."""
+        batch = json.loads(payload_file(self.path, self.digest, BATCH, absent=b'{"invoices": [], "blocked": []}'))
+        pairs = json.loads(payload_file(self.path, self.digest, METERING))["variance"]["pairs"]
+        return {row["tenant_id"]: row["name"] for row in (*pairs, *batch["blocked"], *batch["invoices"])}
+
     def owners(self) -> dict[str, str]:
         """Who owns each gate."""
         results = [GateResult(**each) for each in json.loads(payload_file(self.path, self.digest, GATES))]
@@ -53,18 +61,19 @@ class Bundle:
 
 def board(home: Home, entries: Sequence[Entry], month: str, at: datetime | None) -> Row:
     """The document of a month at a moment, which decides which waivers hold. MissionError where it was never attempted."""
-    close = fold(entries, month, at)
+    close, unwaived = fold(entries, month, at), fold(entries, month)
     newest = close.newest
-    bundles = {newest.digest: Bundle(home, newest.bundle, newest.digest)}
-    for lock in close.locks.values():
-        if lock.digest not in bundles:
-            bundles[lock.digest] = Bundle(home, lock.bundle, lock.digest)
-    own = {tenant: close.locks[tenant].digest if tenant in close.locks else newest.digest for tenant in _tenants(close)}
+    locks = {tenant: lock for tenant in _tenants(close) if (lock := _lock(close, tenant)) is not None}
+    named = {lock.digest: lock.bundle for lock in locks.values()} | {newest.digest: newest.bundle}
+    bundles = {digest: Bundle(home, bundle, digest) for digest, bundle in named.items()}
     shown = bundles[newest.digest]
-    names = {row["tenant_id"]: row["name"] for row in _batch(shown)}
-    changes = {row["tenant_id"]: row for row in shown.rows("metering.invoice_change")}
+    own = {tenant: bundles[locks[tenant].digest] if tenant in locks else shown for tenant in _tenants(close)}
+    names = {tenant: name for bundle in bundles.values() for tenant, name in bundle.names().items()}
     owners, signed = shown.owners(), {entry.number: instant(entry.signed_at) for entry in entries}
-    rows = [_row(close, tenant, names, bundles[own[tenant]], owners, signed, changes.get(tenant)) for tenant in own]
+    since = {tenant: signed.get(_since(close, unwaived, tenant, locks.get(tenant)), "") for tenant in own}
+    rows = [_row(close, tenant, locks.get(tenant), names, own[tenant], owners) | {"since": since[tenant]} for tenant in own]
+    changes = {tenant: row for tenant, row in shown.changes.items() if tenant not in own}
+    changes |= {tenant: bundle.changes[tenant] for tenant, bundle in own.items() if tenant in bundle.changes}
     return {
         "period": month,
         "edition": newest.number,
@@ -75,7 +84,7 @@ def board(home: Home, entries: Sequence[Entry], month: str, at: datetime | None)
         "tenants": rows,
         "totals": _sums(rows, "currency"),
         "plans": _sums(rows, "currency", "plan"),
-        "meters": _meters(rows, {tenant: bundles[digest].lines.get(tenant, []) for tenant, digest in own.items()}),
+        "meters": _meters(rows, {tenant: bundle.lines.get(tenant, []) for tenant, bundle in own.items()}),
         "explained": _explained(shown),
         "waivers": close.waivers_shown(),
         "change": _change(changes.values()),
@@ -86,25 +95,24 @@ def _tenants(close: Close) -> list[str]:
     return sorted({*close.newest.holds.tenants, *close.locks})
 
 
-def _batch(bundle: Bundle) -> list[Row]:
-    from mc_pipelines.invoicing.batch_files import BATCH
-
-    batch = json.loads(payload_file(bundle.path, bundle.digest, BATCH, absent=b'{"invoices": [], "blocked": []}'))
-    return [*batch["invoices"], *batch["blocked"]]
+def _lock(close: Close, tenant: str) -> Lock | None:
+    """The lock that says what a tenant's close is: its own, or the first of the month for who had nothing in it and is corrected later."""
+    if close.closed_without(tenant):
+        return min(close.locks.values(), key=lambda lock: lock.entry.number)
+    return close.locks.get(tenant)
 
 
 def _row(
     close: Close,
     tenant: str,
+    lock: Lock | None,
     names: Mapping[str, str],
     bundle: Bundle,
     owners: Mapping[str, str],
-    signed: Mapping[int, str],
-    change: Mapping[str, Any] | None,
 ) -> Row:
-    """One tenant: where it stands, since when, what holds it and whose that is, and its invoice."""
+    """One tenant: where it stands, what holds it and whose that is, and its invoice."""
     state, blockers = close.state(tenant), close.blockers(tenant)
-    invoice = bundle.invoices.get(tenant, {})
+    invoice, change = bundle.invoices.get(tenant, {}), bundle.changes.get(tenant)
     currency = invoice.get("currency", "")
     rated = invoice.get("status") == "rated"
     amounts = {name: money_of(Decimal(invoice.get(NAMED.get(name, name)) or 0), currency) if rated else None for name in AMOUNTS}
@@ -112,10 +120,9 @@ def _row(
         "tenant_id": tenant,
         "name": names.get(tenant, tenant),
         "state": state,
-        "since": signed.get(_since(close, tenant, state), ""),
         "blockers": list(blockers),
         "owners": sorted({owners[gate] for gate in blockers if gate in owners}),
-        "edition": close.locks[tenant].edition if tenant in close.locks else close.newest.number,
+        "edition": close.newest.number if lock is None else lock.edition,
         "plan": invoice.get("plan", ""),
         "currency": currency,
         **amounts,
@@ -128,15 +135,20 @@ def _money(row: Mapping[str, Any] | None, name: str, currency: str) -> str | Non
     return None if row is None or row["status"] == "first" or row[name] is None or not currency else money_of(Decimal(row[name]), currency)
 
 
-def _since(close: Close, tenant: str, state: str) -> int:
-    """The number of the entry that made a tenant's state."""
+def _since(close: Close, unwaived: Close, tenant: str, lock: Lock | None) -> int:
+    """The number of the entry that made a tenant's state: of several editions that hold it, or leave it free, the first of those up to now."""
+    state = close.state(tenant)
     if state == "published":
         return close.publications[tenant].entry.number
-    if state == "locked":
-        return close.locks[tenant].entry.number if tenant in close.locks else min(lock.entry.number for lock in close.locks.values())
+    if lock is not None:
+        return lock.entry.number
     if state == "approved":
         return sorted(each.entry.number for each in close.approvers(tenant))[NEEDED - 1]
-    return close.newest.entry
+    held = unwaived.blockers(tenant)
+    if held and state != "candidate":
+        return max(each.entry for each in close.standing_waivers if each.gate in held and each.releases(tenant))
+    same = takewhile(lambda each: each.holds.knows(tenant) and each.holds.frees(tenant) != bool(held), reversed(unwaived.editions))
+    return min(each.entry for each in same)
 
 
 def _sums(rows: Iterable[Row], *names: str) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.gates import Gate, GateResult
@@ -22,6 +23,18 @@ class Holds:
     def green(self) -> tuple[str, ...]:
         """Tenants that nothing holds."""
         return () if self.everybody else tuple(tenant for tenant in self.tenants if tenant not in self.held)
+
+    def frees(self, tenant: str) -> bool:
+        """Whether it is one of those that nothing holds."""
+        return not self.everybody and tenant not in self.held and self.knows(tenant)
+
+    def knows(self, tenant: str) -> bool:
+        """Whether it is one of the period's."""
+        return tenant in self._known
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.tenants)
 
     def document(self) -> dict[str, Any]:
         """As the journal has it."""

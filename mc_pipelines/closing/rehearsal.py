@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from mc_pipelines.calendars import midnight
+from mc_pipelines import report
+from mc_pipelines.calendars import days, midnight
 from mc_pipelines.close import DELIVERABLE, Progress, as_of_instant, journal_of, month_key
 from mc_pipelines.closing.holds import holds
+from mc_pipelines.closing.states import REHEARSAL
 from mc_pipelines.code import code_digest
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from mc_pipelines.closing.holds import Holds
     from mc_pipelines.evidence.journal import Journal
 
-REHEARSAL = f"{DELIVERABLE}.rehearsal"
 FOLDER = "finance/metering/rehearsal"
 TONIGHT = "tonight.json"
 Document = dict[str, Any]
@@ -56,15 +57,15 @@ def rehearse(
 ) -> Rehearsed:
     """Close `month` (default: that of `day`) as if it ended after `day` (default: the last landing day that is there), as a rehearsal.
 
-    MissionError where no table is built yet, or the day does not lie in the month.
+    A month that is over is closed whole, with what of its grace has landed. MissionError where no table is built yet, or the month does not
+    take the day.
     """
     shop = Workshop.open(home, run_id)
     pins = _pins(shop)
-    last = _day(shop, pins, month, day)
-    period = last.replace(day=1).isoformat()
+    period, last = _night(shop, pins, month, day)
     con = connect()
     progress(f"rating {period[:7]} as if it ended after {last}")
-    month_again(shop, con, period, sorted(pins), pins, lambda bound: _ended(bound, period, last))
+    month_again(shop, con, period, sorted(pins), pins, lambda bound: _ended(shop, bound, pins, period, last))
     from mc_pipelines.acceptance import evaluate
 
     gates = gates_of(home, DELIVERABLE)
@@ -90,32 +91,30 @@ def _pins(shop: Workshop) -> dict[str, int]:
     return pins
 
 
-def _day(shop: Workshop, pins: Mapping[str, int], month: str, day: str) -> date:
-    """The last landing day that there is, or the one asked for, which lies in the month."""
+def _night(shop: Workshop, pins: Mapping[str, int], month: str, day: str) -> tuple[str, date]:
+    """The month's first day, and the last landing day that there is or the one asked for; one that the month takes, its grace included."""
     con = connect()
-    shop.lake.view(con, "landing.usage_events", pins["landing.usage_events"])
-    bounds = (month_key(month), month_key(month)[:7]) if month else ("0001-01-01", "9999-12")
+    for table in ("landing.usage_events", "reference.periods"):
+        shop.lake.view(con, table, pins[table])
+    first, until = (month_key(month), as_of_instant(con, month_key(month))[:10]) if month else ("0001-01-01", "9999-12-31")
     ((found,),) = con.sql(
-        "SELECT max(landing_day) FROM landing.usage_events WHERE left_because IS NULL AND landing_day >= CAST($first AS DATE) "
-        "AND strftime(landing_day, '%Y-%m') <= $month",
-        params={"first": bounds[0], "month": bounds[1]},
+        "SELECT max(landing_day) FROM landing.usage_events WHERE left_because IS NULL AND landing_day BETWEEN CAST($first AS DATE) AND CAST($until AS DATE)",
+        params={"first": first, "until": until},
     ).fetchall()
-    if not day:
-        if found is None:
-            raise MissionError(f"no day {f'of {month} ' if month else ''}has landed yet. Run one first: mission run DAY")
-        return date.fromisoformat(str(found))
-    from mc_pipelines.calendars import days
-
-    asked = date.fromisoformat(days(day)[0])
-    if month and not day.startswith(month):
-        raise MissionError(f"{day} does not lie in {month}. Name a day of the month, or leave the month out.")
+    if not day and found is None:
+        raise MissionError(f"no day {f'of {month} ' if month else ''}has landed yet. Run one first: mission run DAY")
+    asked = date.fromisoformat(days(day)[0]) if day else found
+    if not first <= asked.isoformat() <= until:
+        raise MissionError(
+            f"{day} does not lie in {month} or its grace, which ends on {until}. Name a day that does, or leave the month out."
+        )
     if found is None or asked > found:
         raise MissionError(f"{day} has not landed yet; the last day that has is {found}. Run it first: mission run {day}")
-    return asked
+    return first if month else asked.replace(day=1).isoformat(), asked
 
 
-def _ended(con: "duckdb.DuckDBPyConnection", period: str, last: date) -> None:
-    """Let the month end after the local day `last` of each tenant, with that landing day as its cut-off."""
+def _ended(shop: Workshop, con: "duckdb.DuckDBPyConnection", pins: Mapping[str, int], period: str, last: date) -> None:
+    """Let the month end after the local day `last` of each tenant, with that landing day as its cut-off; what came later is not there."""
     import pyarrow as pa
 
     zones = [zone for (zone,) in con.sql("SELECT DISTINCT zone FROM reference.tenants ORDER BY zone").fetchall()]
@@ -127,27 +126,33 @@ def _ended(con: "duckdb.DuckDBPyConnection", period: str, last: date) -> None:
         "FROM reference.periods JOIN reference.tenants USING (tenant_id) JOIN ending USING (zone)"
     )
     con.execute("CREATE OR REPLACE VIEW reference.periods AS FROM ended")
-    # East of Greenwich the next local day has begun: its events have landed, and belong to tomorrow.
-    con.execute(f"CREATE TABLE so_far AS FROM metering.usage_daily WHERE day <= DATE '{last}'")
-    con.execute("CREATE OR REPLACE VIEW metering.usage_daily AS FROM so_far")
+    # Usage is cut off by the month, the log and the landings by nothing: west of Greenwich the rest of `last` lands on the next day, east
+    # of it tomorrow's usage has landed already.
+    for table, version in pins.items():
+        model = shop.catalog.owner_of(table)
+        if model.header.every == "day":
+            report.some_windows(shop, con, table, version, f"{model.header.window} <= '{last}'")
 
 
 def _document(con: "duckdb.DuckDBPyConnection", period: str, last: date, results: Sequence[GateResult], found: "Holds") -> Document:
     """What the night says, as plain JSON; amounts are text."""
     totals, plans, meters, tenants = Sums("currency"), Sums("currency", "plan"), Sums("currency", "meter", "kind"), []
-    for tenant, name, plan, text in con.sql(
-        "SELECT tenant_id, tenants.name, rated.plan, invoice FROM metering.rated AS rated JOIN reference.tenants AS tenants USING (tenant_id) "
-        "WHERE invoice <> '' ORDER BY tenant_id"
+    for tenant, name, plan, currency, text in con.sql(
+        "SELECT tenant_id, tenants.name, coalesce(rated.plan, tenants.plan), tenants.currency, coalesce(rated.invoice, '') "
+        "FROM reference.tenants AS tenants LEFT JOIN metering.rated AS rated USING (tenant_id) ORDER BY tenant_id"
     ).fetchall():
-        invoice = json.loads(text)
-        currency = invoice["currency"]
-        amounts = {each: invoice[each] for each in SUMS} | {"tax": tax_of(invoice)}
-        totals.add((currency,), amounts)
-        plans.add((currency, plan), amounts)
-        for where, net in by_meter(invoice).items():
-            meters.add((currency, *where), {"net": net})
-        gates = [*found.everybody, *found.held.get(tenant, ())]
-        tenants.append({"tenant_id": tenant, "name": name, "plan": plan, "currency": currency, "net": invoice["net"], "held": gates})
+        if not found.knows(tenant):
+            continue
+        row = {"tenant_id": tenant, "name": name, "plan": plan, "currency": currency, "net": None}
+        tenants.append(row | {"held": [*found.everybody, *found.held.get(tenant, ())]})
+        if text:
+            invoice = json.loads(text)
+            tenants[-1]["net"] = invoice["net"]
+            amounts = {each: invoice[each] for each in SUMS} | {"tax": tax_of(invoice)}
+            totals.add((currency,), amounts)
+            plans.add((currency, plan), amounts)
+            for where, net in by_meter(invoice).items():
+                meters.add((currency, *where), {"net": net})
     return {
         "rehearsal": True,
         "period": period[:7],
@@ -159,7 +164,6 @@ def _document(con: "duckdb.DuckDBPyConnection", period: str, last: date, results
         "gates": {result.gate: result.status for result in results},
         "unbilled": {"totals": totals.rows(), "plans": plans.rows(), "meters": meters.rows()},
         "by_tenant": tenants,
-        "held": {tenant: list(gates) for tenant, gates in found.held.items()},
     }
 
 
@@ -186,7 +190,7 @@ def _moved(home: Home, journal: "Journal", document: Mapping[str, Any]) -> Docum
     body = max(earlier, key=lambda entry: (entry.body["day"], entry.number)).body
     before = json.loads(payload_file(home.evidence / body["bundle"], body["digest"], TONIGHT))
     was, now = _nets(before), _nets(document)
-    held_before, held_now = set(before["held"]), set(document["held"])
+    held_before, held_now = _held(before), _held(document)
     passed = {name: status == "passed" for name, status in before["gates"].items()}
     return {
         "since": before["day"],
@@ -205,6 +209,10 @@ def _moved(home: Home, journal: "Journal", document: Mapping[str, Any]) -> Docum
         "failed": sorted(name for name, status in document["gates"].items() if status != "passed" and passed.get(name, True)),
         "passed": sorted(name for name, status in document["gates"].items() if status == "passed" and not passed.get(name, True)),
     }
+
+
+def _held(document: Mapping[str, Any]) -> set[str]:
+    return {row["tenant_id"] for row in document["by_tenant"] if row["held"]}
 
 
 def _nets(document: Mapping[str, Any]) -> dict[str, Decimal]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ATTEMPT, APPROVAL, LOCK, PUBLICATION = (f"metering.close.{name}" for name in ("attempt", "approval", "lock", "publication"))
 NOTE = "metering.finance_note"
 ISSUED = "metering.close.issued"
+REHEARSAL = "metering.close.rehearsal"
+"""Tonight's close. No fold reads it, so it can be neither approved nor locked."""
 NEEDED = 2
 """Different people who must approve the same edition."""
 State = Literal["candidate", "reconciled", "approved", "locked", "published"]
@@ -156,7 +158,7 @@ class Close:
             return "published"
         if tenant in self.locks or self.closed_without(tenant):
             return "locked"
-        if tenant not in self.newest.holds.green:
+        if not self.newest.holds.frees(tenant):
             return "candidate"
         return "approved" if len(self.approvers(tenant)) >= NEEDED else "reconciled"
 

@@ -61,6 +61,9 @@ NO_NUMBER = frozenset(
     }
     | {"expires", "person"}
 )
+CELL, CUT = 32_000, " … the rest stands in the JSON"
+"""Characters of a spreadsheet's cell, which would drop what is beyond them unsaid."""
+MOST_NAMED = 20  # tenants that moved; all stand in the JSON
 LONGEST = 15
 """Digits that a spreadsheet's number keeps; a longer one is written as text, so that none is lost."""
 
@@ -74,9 +77,9 @@ def build_board(site: Path, board: Mapping[str, Any]) -> list[Path]:
         return [path for end, data in files.items() if replace(path := folder / f"{month}{end}", data)]
 
 
-def build_tonight(site: Path, document: Mapping[str, Any]) -> list[Path]:
-    """Write tonight's close as page and JSON."""
-    page = environment().get_template("tonight.html.j2").render(tonight_context(document)).encode()
+def build_tonight(site: Path, document: Mapping[str, Any], closed: bool) -> list[Path]:
+    """Write tonight's close as page and JSON. `closed`: there is a scoreboard beside it, of a month that was attempted."""
+    page = environment().get_template("tonight.html.j2").render(tonight_context(document), closed=closed).encode()
     with writing(site):
         return [
             path
@@ -97,6 +100,7 @@ def board_context(board: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "board": board,
         "fig": Figures(board),
+        "invoiced": any(row["currency"] for row in board["tenants"]),
         "month": board["period"],
         "by_state": by_state,
         "shown": min(len(rows), SHOWN),
@@ -118,6 +122,7 @@ def tonight_context(document: Mapping[str, Any]) -> dict[str, Any]:
         "tonight": document,
         "fig": Figures(document),
         "order": order[:SHOWN],
+        "most_named": MOST_NAMED,
         "currencies": [row["currency"] for row in document["unbilled"]["totals"]],
         "plans": across(document["unbilled"]["plans"], "plan"),
         "meters": across(document["unbilled"]["meters"], "meter", "kind"),
@@ -167,7 +172,8 @@ def _sheet(book: "Workbook", formats: "dict[int, Format]", title: str, columns: 
             value = row[name]
             number = None if name in NO_NUMBER else exact(value)
             if number is None or len(number.as_tuple().digits) > LONGEST:
-                sheet.write_string(count, place, _text(value))
+                text = _text(value)
+                sheet.write_string(count, place, text if len(text) <= CELL else f"{text[: CELL - len(CUT)]}{CUT}")
             else:
                 sheet.write_number(count, place, float(number), _decimals(book, formats, number))
     sheet.autofilter(0, 0, max(count, 1), len(columns) - 1)
