@@ -61,7 +61,7 @@ def measured(tenants: int, folder: Path) -> dict[str, Any]:
 
     from mc_pipelines.close import compute, pinned
     from mc_pipelines.evidence.bundle import build
-    from mc_pipelines.evidence.signing import signer
+    from mc_pipelines.evidence.signing import known_keys, signer
     from mc_pipelines.evidence.verify import verify
     from mc_pipelines.home import Home
     from mc_pipelines.runner import Workshop, materialise
@@ -82,7 +82,7 @@ def measured(tenants: int, folder: Path) -> dict[str, Any]:
     profile.append({"model": "documents, with the rows of all tables", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
     cost, bundle = inside(lambda: build(home.evidence, "bundle", closing.files, {}, signer(home.keys)))
     profile.append({"model": "bundle, signed", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
-    cost, verdict = inside(lambda: verify(bundle.path, None))
+    cost, verdict = inside(lambda: verify(bundle.path, known_keys(home.keys)))
     if not verdict.ok:
         raise RuntimeError("\n".join(verdict.reasons))
     profile.append({"model": "bundle, verified", "cpu": cost.cpu, "wall": cost.wall, "peak_mb": cost.peak_mb})
