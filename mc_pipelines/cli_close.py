@@ -96,13 +96,12 @@ def _say_before(home: Home, month: str, as_json: bool) -> None:
 
 def status_document(close: "Close") -> dict[str, Any]:
     """The state of a month's close in JSON's types."""
-    from mc_pipelines.closing.states import STATES
+    from mc_pipelines.closing.states import STATES, in_order
     from mc_pipelines.evidence.canonical import instant
 
     newest = close.newest
     tenants = sorted({*newest.holds.tenants, *close.locks})
     rows = [{"tenant": each, "state": close.state(each), "blockers": list(close.blockers(each))} for each in tenants]
-    locks = {lock.entry.number: lock for lock in close.locks.values()}
     return {
         "period": close.period,
         "edition": {
@@ -118,8 +117,8 @@ def status_document(close: "Close") -> dict[str, Any]:
         "approvals": [{"person": each.person, "tenants": len(each.tenants), "entry": each.entry.number} for each in close.standing],
         "locks": [
             {"edition": lock.edition, "tenants": len(lock.tenants), "requested_by": lock.entry.body["requested_by"]}
-            | {"at": instant(lock.entry.signed_at), "entry": number}
-            for number, lock in sorted(locks.items())
+            | {"at": instant(lock.entry.signed_at), "entry": lock.entry.number}
+            for lock in in_order(close.locks.values())
         ],
         "notes": [
             {"person": each.person, "editions": [own["edition"] for own in each.entry.body["editions"]], "entry": each.entry.number}

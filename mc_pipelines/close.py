@@ -90,18 +90,16 @@ def month_models(shop: Workshop) -> list[Model]:
     return [model for model in shop.catalog.ordered() if model.header.every == "month" and model.deliverable == DELIVERABLE]
 
 
-def pinned(shop: Workshop) -> dict[str, int]:
-    """The newest version of every table a close reads; MissionError names what was never built."""
-    names = sorted(
-        {
-            also
-            for model in shop.catalog.models.values()
-            for also in (model.key, *model.header.also)
-            if not model.header.view and not model.key.startswith("ops.")
-        }
-    )
-    pins = {name: shop.lake.version(name) for name in names}
-    absent = [name for name, version in pins.items() if version is None]
+def pinned(shop: Workshop, months: bool = True) -> dict[str, int]:
+    """The newest version of every table a close reads; MissionError names what was never built. The month's own may be absent without `months`."""
+    names = {
+        also: model.header.every == "month"
+        for model in shop.catalog.models.values()
+        for also in (model.key, *model.header.also)
+        if not model.header.view and not model.key.startswith("ops.")
+    }
+    pins = {name: shop.lake.version(name) for name in sorted(names)}
+    absent = [name for name, version in pins.items() if version is None and (months or not names[name])]
     if absent:
         raise MissionError(
             f"not built yet: {', '.join(absent)}. Run `mission run FIRST..LAST` over the month's landing days, then close again."

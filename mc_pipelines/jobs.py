@@ -26,8 +26,8 @@ SIGNED = {
 """By command the job that takes what was signed for it."""
 
 
-class LockClose(dg.Config):
-    """The month, for example 2026-04, and its tenants; without tenants all that two people approved."""
+class OfMonth(dg.Config):
+    """The month, for example 2026-04, and its tenants; without tenants all that are ready for it."""
 
     month: str
     tenants: list[str] = Field(default_factory=list)
@@ -64,7 +64,7 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
     """What approve, waive and note do with `--signed`, and lock and publish, for whoever works in the UI."""
 
     @dg.op(description="Fix the close of approved tenants, for ever.")
-    def lock(context: dg.OpExecutionContext, config: LockClose) -> None:
+    def lock(context: dg.OpExecutionContext, config: OfMonth) -> None:
         from mc_pipelines.close import lock as fix
         from mc_pipelines.close import requester
         from mc_pipelines.showing import show_board
@@ -74,7 +74,7 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
         context.log.info(f"entry {entry.number}: {len(entry.body['tenants'])} tenant(s) of edition {entry.body['edition']} locked")
 
     @dg.op(description="Hand over locked invoices that a finance note covers.")
-    def publish(context: dg.OpExecutionContext, config: LockClose) -> None:
+    def publish(context: dg.OpExecutionContext, config: OfMonth) -> None:
         from mc_pipelines.close import requester
         from mc_pipelines.closing.publication import publish as hand_over
         from mc_pipelines.showing import show_board

@@ -28,19 +28,19 @@ def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code:
     from mc_pipelines.invoicing.batch_files import tenant_files
     from mc_pipelines.site.build import build as build_site
 
-    month = closing.period[:7]
+    month, entries = closing.period[:7], journal.entries()
     tried = attempts(journal, month)
     history: dict[str, list[dict[str, Any]]] = {}
-    for entry in journal.entries():
+    for entry in entries:
         if entry.kind == ATTEMPT:
             for gate, value in entry.body["values"].items():
                 history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    close = fold(journal.entries(), month, datetime.now(UTC))
+    close = fold(entries, month, datetime.now(UTC))
     board = report.scoreboard(shop, closing.period, closing.as_of, closing.results, code, history, close)
     board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
     board["bundle"] = tried[-1]["bundle"] if tried else None
     others = [(f"finance/{month}.html", f"Finance {month}")]
-    if any(entry.kind == REHEARSAL for entry in journal.entries()):
+    if any(entry.kind == REHEARSAL for entry in entries):
         others.append(("tonight.html", "Tonight"))
     batch = {**closing.batch, "waived": sorted(close.waived)} if closing.batch else {}
     return build_site(home.site, board, json.loads(closing.files[METERING]), batch, tenant_files(closing.files), others)

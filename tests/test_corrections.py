@@ -330,3 +330,24 @@ def test_usage_of_a_tenant_that_was_declared_after_the_lock_is_not_dropped_in_si
     ((tenant, status, events, problem),) = bench.rows(query, "metering.corrected")
     assert (tenant, status, events, problem[:35]) == ("gamma", "unrated", 3, "declared after 2026-04 was locked, ")
     assert fold(journal_of(bench.home).entries(), MAY).newest.holds.held == {"gamma": ("invoice_corrections_rated",)}
+
+
+def test_what_was_billed_as_a_correction_of_nothing_is_credited_once_it_is_gone() -> None:
+    """A month without an invoice was corrected by 10.00; its late event was voided later, and the month has no invoice again."""
+    from datetime import date
+
+    from mc_pipelines.corrections.corrected import NO_LINES, SCHEMA, _judged
+    from mc_pipelines.corrections.differences import Standing, difference
+    from mc_pipelines.corrections.late import Late
+    from mc_pipelines.corrections.recount import NOTHING, Recounted
+
+    line = {"kind": "usage", "meter": "sales", "quantity": "1", "allowance_used": "0", "amount": "10.00", "net": "10.00"}
+    rated = {"lines": [line | {"line_discount": "0.00", "invoice_discount": "0.00", "tax_amount": None}], "taxes": []}
+    billed = difference(rated, Standing.of([NO_LINES]), "EUR")
+    assert billed is not None
+    late = Late((("edge", "1"), ("edge", "1 void")), {"sales": 2})
+    found = _judged(date(2026, 6, 1), date(2026, 4, 1), "", Recounted("acme", late, NOTHING, NOTHING, NOTHING), [billed], "EUR")
+    row = dict(zip(SCHEMA, found, strict=True))
+    assert (row["status"], json.loads(row["correction"])["total"]) == ("corrected", "-10.00")
+    again = _judged(date(2026, 6, 1), date(2026, 4, 1), "", Recounted("acme", late, NOTHING, NOTHING, NOTHING), [], "EUR")
+    assert dict(zip(SCHEMA, again, strict=True))["status"] == "unchanged"

@@ -1,6 +1,7 @@
 """The finance dashboard's content: where every tenant's close stands, what is billed and what is not, credits, explained money, change.
 
-Plain JSON made from the journal's fold and the signed bundles alone: the same journal gives the same document, whoever asks and when.
+Plain JSON made from the journal's fold and the signed bundles alone: the same journal gives the same document, whoever asks. The moment only
+decides which waivers still hold.
 Locked tenants are shown as they were locked, all others as the newest edition has them.
 """
 
@@ -11,7 +12,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
-from mc_pipelines.closing.states import NEEDED, STATES, Close, Lock, fold
+from mc_pipelines.closing.states import NEEDED, STATES, Close, Lock, fold, in_order
 from mc_pipelines.evidence.bundle import payload_file
 from mc_pipelines.evidence.canonical import instant
 from mc_pipelines.evidence.entry import Entry
@@ -20,7 +21,7 @@ from mc_pipelines.gates import GateResult
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import BATCH, SUMS, Sums
 from mc_pipelines.payload import GATES, METERING
-from mc_pipelines.rating.display import money_of
+from mc_pipelines.rating.display import money_of, number_text
 from mc_pipelines.rating.money import EXACT, ZERO
 
 BILLED = ("locked", "published")
@@ -98,7 +99,7 @@ def _tenants(close: Close) -> list[str]:
 def _lock(close: Close, tenant: str) -> Lock | None:
     """The lock that says what a tenant's close is: its own, or the first of the month for who had nothing in it and is corrected later."""
     if close.closed_without(tenant):
-        return min(close.locks.values(), key=lambda lock: lock.entry.number)
+        return in_order(close.locks.values())[0]
     return close.locks.get(tenant)
 
 
@@ -177,17 +178,10 @@ def _explained(bundle: Bundle) -> list[Row]:
     """What differences to the gateway log are worth, by currency, and what of it somebody has explained; nothing where no money is known."""
     return [
         {"currency": row["currency"]}
-        | {name: money_text(row[f"{name}_money"]) for name in ("reference", "absolute", "net", "explained")}
+        | {name: number_text(Decimal(row[f"{name}_money"])) for name in ("reference", "absolute", "net", "explained")}
         | {"ratio": row["variance_ratio"]}
         for row in bundle.rows("metering.variance_money")
     ]
-
-
-def money_text(value: str | None) -> str | None:
-    """A decimal of a table as text without trailing zeros."""
-    from mc_pipelines.rating.display import number_text
-
-    return None if value is None else number_text(Decimal(value))
 
 
 def _change(rows: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.close import DELIVERABLE, journal_of, month_key
 from mc_pipelines.closing.handover import files
 from mc_pipelines.closing.ledger import corrections_of, read_accounts
-from mc_pipelines.closing.states import NOTE, PUBLICATION, Close, Lock, fold
+from mc_pipelines.closing.states import NOTE, PUBLICATION, Close, Lock, fold, in_order
 from mc_pipelines.code import code_digest, code_version
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import build, payload_digest, payload_file, payload_files
@@ -117,7 +117,7 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
         return done
     locks, accounts = {tenant: close.locks[tenant] for tenant in asked}, read_accounts(home)
     documents = [
-        each for lock in _by_edition(locks) for each in _documents(home, lock, [tenant for tenant in asked if locks[tenant] == lock])
+        each for lock in in_order(locks.values()) for each in _documents(home, lock, [tenant for tenant in asked if locks[tenant] == lock])
     ]
     if not documents:
         raise MissionError(f"{period}: none of these tenants has an invoice. Give the home price books before its months are locked.")
@@ -127,7 +127,7 @@ def publish(home: Home, month: str, tenants: Sequence[str] | None, requested_by:
     predicate = {
         "deliverable": DELIVERABLE,
         "period": period,
-        "publication": [{"edition": lock.edition, "digest": lock.digest, "bundle": lock.bundle} for lock in _by_edition(locks)],
+        "publication": [{"edition": lock.edition, "digest": lock.digest, "bundle": lock.bundle} for lock in in_order(locks.values())],
         "tenants": list(asked),
         "accounts": accounts.model_dump(mode="json"),
         "notes": [{"entry": note.entry.number, "person": note.person} for note in close.notes],
@@ -186,11 +186,6 @@ def _published_already(close: Close, asked: Sequence[str]) -> "Entry | None":
                 f"Somebody with the role finance files one: mission note {close.period}"
             )
     return None
-
-
-def _by_edition(locks: Mapping[str, Lock]) -> list[Lock]:
-    """Each lock once, in the order of the journal."""
-    return sorted({lock.entry.number: lock for lock in locks.values()}.values(), key=lambda lock: lock.entry.number)
 
 
 def _rows(home: Home, lock: Lock) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from mc_pipelines import report
 from mc_pipelines.calendars import days, midnight
-from mc_pipelines.close import DELIVERABLE, Progress, as_of_instant, journal_of, month_key
+from mc_pipelines.close import DELIVERABLE, Progress, as_of_instant, journal_of, month_key, pinned
 from mc_pipelines.closing.holds import holds
 from mc_pipelines.closing.states import REHEARSAL
 from mc_pipelines.code import code_digest
@@ -61,7 +61,7 @@ def rehearse(
     take the day.
     """
     shop = Workshop.open(home, run_id)
-    pins = _pins(shop)
+    pins = pinned(shop, months=False)
     period, last = _night(shop, pins, month, day)
     con = connect()
     progress(f"rating {period[:7]} as if it ended after {last}")
@@ -74,21 +74,6 @@ def rehearse(
     document = _document(con, period, last, results, holds(con, gates, results))
     document["moved"] = _moved(home, journal, document)
     return _signed(home, journal, document, requested_by)
-
-
-def _pins(shop: Workshop) -> dict[str, int]:
-    """The newest version of every table that there is; MissionError where the daily ones are not built."""
-    pins, absent = {}, []
-    for model in shop.catalog.models.values():
-        for table in (model.key, *model.header.also):
-            version = None if model.header.view or model.deliverable == "ops" else shop.lake.version(table)
-            if version is not None:
-                pins[table] = version
-            elif not model.header.view and model.header.every != "month" and model.deliverable != "ops":
-                absent.append(table)
-    if absent:
-        raise MissionError(f"not built yet: {', '.join(sorted(absent))}. Run the landing days of the month first: mission run FIRST..LAST")
-    return pins
 
 
 def _night(shop: Workshop, pins: Mapping[str, int], month: str, day: str) -> tuple[str, date]:
@@ -224,13 +209,14 @@ def _signed(home: Home, journal: "Journal", document: Mapping[str, Any], request
     month, data = document["period"], canonical(document)
     digest = payload_digest({f"data/{TONIGHT}": sha256(data)})
     assert journal.signer is not None
+    chain = journal.chain()
     predicate = {
         "deliverable": DELIVERABLE,
         "period": month,
         "rehearsal": document["day"],
         "as_of": document["as_of"],
         "code": {"digest": code_digest(home)},
-        "checkpoint": Head.of(journal.chain()).document(),
+        "checkpoint": Head.of(chain).document(),
     }
     bundle = build(home.evidence / FOLDER / month, f"{document['day']}-{digest[:12]}", {TONIGHT: data}, predicate, journal.signer)
     reach("rehearsal.bundle_built")
@@ -243,10 +229,9 @@ def _signed(home: Home, journal: "Journal", document: Mapping[str, Any], request
         **{name: document[name] for name in ("as_of", "tenants", "would_close")},
         "requested_by": requested_by,
     }
-    before = journal.entries()
     entry = journal.append(
         REHEARSAL,
         body,
         lambda entries: next((each for each in entries if each.kind == REHEARSAL and each.body["digest"] == digest), None),
     )
-    return Rehearsed(document, bundle.path, all(each.number != entry.number for each in before))
+    return Rehearsed(document, bundle.path, entry.number > len(chain))

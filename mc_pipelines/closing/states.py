@@ -171,6 +171,11 @@ class Close:
         )
 
 
+def in_order(locks: Iterable[Lock]) -> list[Lock]:
+    """Each lock once, however many tenants it has, in the order of the journal."""
+    return sorted({lock.entry.number: lock for lock in locks}.values(), key=lambda lock: lock.entry.number)
+
+
 def fold(entries: Iterable["Entry"], period: str, at: datetime | None = None) -> Close:
     """The close of a month ('2026-04') from the entries that count, in order; what is waived at `at` holds nobody in the newest edition."""
     close = Close(period, at)

@@ -39,6 +39,8 @@ SCHEMA = {
     "correction": "VARCHAR",
 }
 Row = tuple[Any, ...]
+NO_LINES: Mapping[str, Any] = {"lines": [], "taxes": []}
+"""What a month rates to whose late events took all of its usage away."""
 Asked = Mapping[tuple[date, int], Mapping[str, tuple[date, str]]]
 """By locked month and edition: tenants with the cut-off of the close that asks, and the digest of the invoice that was locked."""
 
@@ -92,21 +94,24 @@ def _asked(work: "Work", period: date) -> Asked:
 
 def _newcomers(work: "Work", period: date, recorded: Mapping[tuple[date, int], Recorded]) -> Iterator[Row]:
     """Usage in locked months of tenants that were declared after the lock: they have no plan there, so somebody has to decide."""
+    current = {tenant for (tenant,) in work.con.sql("SELECT tenant_id FROM reference.tenants").fetchall()}
     for (original, edition), locked in recorded.items():
         first = edition == min(number for month, number in recorded if month == original)
         if not first or original >= period:
             continue
         con = connect()
         work.shop.lake.view(con, "reference.tenants", locked.pins["reference.tenants"])
-        known = [tenant for (tenant,) in con.sql("SELECT tenant_id FROM reference.tenants ORDER BY ALL").fetchall()]
+        new = sorted(current - {tenant for (tenant,) in con.sql("SELECT tenant_id FROM reference.tenants").fetchall()})
+        if not new:  # nearly always, and then no event is read
+            continue
         found: dict[str, set[tuple[str, str]]] = {}
         for tenant, source, id in work.con.sql(
             "SELECT DISTINCT staged.tenant_id, source, id FROM staging.usage_events AS staged "
             "JOIN reference.periods AS locked ON locked.tenant_id = staged.tenant_id AND locked.period = CAST($original AS DATE) "
             "JOIN reference.periods AS asking ON asking.tenant_id = staged.tenant_id AND asking.period = CAST($period AS DATE) "
-            "WHERE NOT list_contains($known, staged.tenant_id) AND kind = 'usage' AND landing_day <= asking.cutoff_day "
+            "WHERE list_contains($new, staged.tenant_id) AND kind = 'usage' AND landing_day <= asking.cutoff_day "
             "AND occurred_at >= locked.start_utc AND occurred_at < locked.end_utc",
-            params={"original": original.isoformat(), "period": period.isoformat(), "known": known},
+            params={"original": original.isoformat(), "period": period.isoformat(), "new": new},
         ).fetchall():
             found.setdefault(tenant, set()).add((source, id))
         for tenant, identities in sorted(found.items()):
@@ -151,21 +156,19 @@ def _earlier(work: "Work", asking: date, recorded: Mapping[tuple[date, int], Rec
 def _judged(period: date, original: date, invoice: str, found: Recounted, earlier: Sequence[Mapping[str, Any]], currency: str) -> Row:
     """What is said of one tenant's locked month."""
     about = (period, found.tenant, original, invoice)
-    lines = (
-        0 if found.locked[0] == found.again[0] and found.locked[1] is found.again[1] is None else drifted(found.locked[1], found.again[1])
-    )
-    if lines:
+    if lines := drifted(found.locked[1], found.again[1]):
         problem = f"{original:%Y-%m}: {lines} line(s) differ when the locked inputs are rated again. {found.again[0]}".strip()
         return _row(*about, "drifted", found.late, drifted=lines, problems=problem)
     if found.now[0]:
         return _row(*about, "unrated", found.late, problems=found.now[0])
-    now, standing = _either(found), [each for each in (found.locked[1], *earlier) if each is not None]
-    if now is None:
-        return _row(*about, "unchanged", found.late)
-    if now["currency"] != currency:
-        problem = f"{original:%Y-%m} was billed in {now['currency']}, the tenant is billed in {currency} now; credit or charge it by hand"
+    billed = found.now[1] or found.locked[1]
+    if billed is not None and billed["currency"] != currency:
+        problem = (
+            f"{original:%Y-%m} was billed in {billed['currency']}, the tenant is billed in {currency} now; credit or charge it by hand"
+        )
         return _row(*about, "unrated", found.late, problems=problem)
-    delta = difference(now, Standing.of(standing), currency)
+    standing = [each for each in (found.locked[1], *earlier) if each is not None]
+    delta = difference(found.now[1] or NO_LINES, Standing.of(standing), currency)
     if delta is None:
         return _row(*about, "unchanged", found.late)
     counted = [{**line, "event_count": _count(line, found.late)} for line in delta["lines"]]
@@ -178,13 +181,6 @@ def _judged(period: date, original: date, invoice: str, found: Recounted, earlie
         "lines": counted,
     }
     return _row(*about, "corrected", found.late, correction=canonical_of_plain(said).decode())
-
-
-def _either(found: Recounted) -> Mapping[str, Any] | None:
-    """The invoice by now; one without lines, where late events took all of it away."""
-    if found.now[1] is not None or found.locked[1] is None:
-        return found.now[1]
-    return {**found.locked[1], "lines": [], "taxes": []}
 
 
 def _count(line: Mapping[str, Any], late: Late) -> int:

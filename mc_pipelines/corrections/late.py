@@ -69,9 +69,7 @@ def arrived(con: "duckdb.DuckDBPyConnection", lake: Lake, locked: Locked, pins: 
     now, then = lake.open(STAGED, pins[STAGED]), lake.open(STAGED, locked.recorded.pins[STAGED])
     assert now is not None
     assert then is not None
-    first = con.sql("SELECT min(cutoff_day) FROM closing").fetchall()[0][0]
-    if first is None:
-        return con.sql(f"{lake.select(then, only=())}").to_arrow_table()
+    ((first,),) = con.sql("SELECT min(cutoff_day) FROM closing").fetchall()
     files = set(lake.files(now)) - set(lake.files(then)) | set(lake.files(now, f"landing_day > '{first}'"))
     lake.view(con, SEEN, pins[SEEN])
     con.execute(f"""
@@ -83,7 +81,7 @@ def arrived(con: "duckdb.DuckDBPyConnection", lake: Lake, locked: Locked, pins: 
           AND (staged.kind <> 'usage' OR staged.occurred_at < closing.end_utc)""")
     lake.view(con, SEEN, locked.recorded.pins[SEEN])
     begins, ends = con.sql("SELECT min(occurred_at), max(occurred_at) FROM arrived").fetchall()[0]
-    if begins is not None:  # one identity has one instant: an amended copy is another landing day's, which `seen_before` has told
+    if begins is not None:  # a copy that names another instant stays unseen here, but `seen_before` has told of it
         counted = lake.select(then, f"occurred_at >= '{begins}' and occurred_at <= '{ends}'")
         con.execute(f"""
             DELETE FROM arrived WHERE event_key IN (
@@ -103,8 +101,8 @@ def late_of(con: "duckdb.DuckDBPyConnection") -> dict[str, Late]:
     found: dict[str, dict[str, set[tuple[str, str]]]] = {}
     rows = con.sql("""
         WITH bounded AS (
-            SELECT readings.*, readings.occurred_at >= closing.start_utc AND readings.occurred_at < closing.end_utc
-                               OR meters.aggregation = 'weighted_sum' AND readings.occurred_at < closing.end_utc AS inside
+            SELECT readings.*, readings.occurred_at < closing.end_utc
+                               AND (readings.occurred_at >= closing.start_utc OR meters.aggregation = 'weighted_sum') AS inside
             FROM metering.readings AS readings
             JOIN closing ON closing.tenant_id = readings.tenant_id
             JOIN reference.meters AS meters ON meters.meter = readings.meter

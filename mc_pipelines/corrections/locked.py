@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.closing.states import ATTEMPT, LOCK, Lock, fold
+from mc_pipelines.closing.states import ATTEMPT, LOCK, Lock, fold, in_order
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.bundle import payload_file
 from mc_pipelines.evidence.canonical import canonical, sha256
@@ -43,9 +43,8 @@ def _locks(shop: "Workshop") -> Iterator[tuple[str, "Sequence[Lock]", frozenset[
     entries = [entry for entry in _entries(shop) if entry.kind in (ATTEMPT, LOCK)]
     for month in sorted({entry.body["period"] for entry in entries if entry.kind == LOCK}):
         close = fold(entries, month)
-        locks = sorted({lock.entry.number: lock for lock in close.locks.values()}.values(), key=lambda lock: lock.entry.number)
-        first = next(each for each in close.editions if each.number == locks[0].edition)
-        yield month, locks, frozenset(first.holds.tenants)
+        assert close.present is not None
+        yield month, in_order(close.locks.values()), close.present
 
 
 def closes(work: "Work") -> "duckdb.DuckDBPyRelation":

@@ -119,7 +119,7 @@ def _rate(
     _events(con, lake, locked, rows)
     shop = Workshop(home, locked.recorded.catalog, lake)
     first = EVER[0] if meters_levelled(con) else period
-    windows = {"metering.amendments": EVER, "metering.usage_daily": (first, _last(con)), STAGED: EVER}
+    windows = {"metering.amendments": EVER, "metering.usage_daily": (first, _last(con))}
     con.execute("CREATE SCHEMA IF NOT EXISTS metering")
     con.execute(
         "CREATE TABLE metering.corrected (tenant_id VARCHAR, period DATE, original_period DATE, status VARCHAR, correction VARCHAR)"
