@@ -140,13 +140,15 @@ def staging_alone(root: Path, out: Path, rules: bool) -> None:
 @click.argument("out", type=FOLDER)
 def gates(root: Path, out: Path) -> None:
     """Judge every gate of the deliverable twice on a lake that is built, after the one import of Great Expectations."""
-    from mc_pipelines.close import DELIVERABLE, evaluate_month, pinned
+    from mc_pipelines.attempts import evaluate_window
+    from mc_pipelines.close import DELIVERABLE, pinned
     from mc_pipelines.gates import gates_of
+    from mc_pipelines.windows import Window
 
     shop = Workshop.open(Home(root))
     imported, _ = inside(import_expectations)
     declared, pins = gates_of(shop.home, DELIVERABLE), pinned(shop)
-    costs = [inside(lambda: evaluate_month(shop, MONTH, pins, declared))[0] for _ in range(5)]
+    costs = [inside(lambda: evaluate_window(shop, Window(MONTH[:7], MONTH, ""), pins, declared))[0] for _ in range(5)]
     shown = [{"cpu": cost.cpu, "wall": cost.wall} for cost in costs]
     write(out, {"gates": len(declared), "import": {"cpu": imported.cpu, "wall": imported.wall}, "runs": shown})
 

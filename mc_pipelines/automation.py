@@ -1,4 +1,4 @@
-"""What runs by itself: two schedules, three sensors, and the notifications they leave.
+"""What runs by itself: a schedule for days, months and the sprints of each deliverable, three sensors, and the notifications they leave.
 
 A notification is a row of `ops.notifications` first and a message second, so that nothing is lost when a chat is down. Table building
 and gates do not belong here.
@@ -7,7 +7,7 @@ and gates do not belong here.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,11 +15,13 @@ import dagster as dg
 from mc_pipelines.home import Home
 from mc_pipelines.opslog import NOTIFICATIONS, append
 from mc_pipelines.opslog import failed_days as failed_days  # where the command line looks for it
+from mc_pipelines.windows import sprint_windows
 
 DAILY_CRON = "15 12 * * *"
 """A local day is over everywhere on earth at 12:00 UTC of the next day."""
 MONTH_END_CRON = "0 14 4 * *"
 """With two days of grace the last landing day that counts is the 3rd; its run is over by then. Longer graces close by hand."""
+SPRINT_CRON = "30 14 * * *"
 FILE_STATES = 400
 
 
@@ -41,8 +43,8 @@ def notify(home: Home, kind: str, run_id: str, title: str, body: str) -> bool:
 UNSENT = "kept in ops.notifications, but MISSION_NOTIFY_URL did not take the message"
 
 
-def schedules() -> list[dg.ScheduleDefinition]:
-    """Daily at 12:15 UTC for the day before, and the month end after the usual grace."""
+def schedules(home: Home, sprint_jobs: Sequence[str] = ()) -> list[dg.ScheduleDefinition]:
+    """Daily at 12:15 UTC for the day before, the month end after the usual grace, and each job of `sprint_jobs` after a sprint's cut-off."""
 
     @dg.schedule(
         name="daily",
@@ -70,7 +72,29 @@ def schedules() -> list[dg.ScheduleDefinition]:
         month = (context.scheduled_execution_time.date().replace(day=1) - timedelta(days=1)).replace(day=1).isoformat()
         return dg.RunRequest(run_key=month, partition_key=month)
 
-    return [daily, month_end]
+    return [daily, month_end, *(_sprint_schedule(home, job) for job in sprint_jobs)]
+
+
+def _sprint_schedule(home: Home, job: str) -> dg.ScheduleDefinition:
+    """Attempts a sprint on the day after the last landing day that counts for it, once that day's run is over."""
+
+    @dg.schedule(
+        name=job,
+        cron_schedule=SPRINT_CRON,
+        job_name=job,
+        execution_timezone="UTC",
+        description="The sprint whose last landing day was the day before.",
+    )
+    def ended(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        from datetime import timedelta
+
+        cutoff = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()
+        for window in sprint_windows(home):
+            if window.as_of.startswith(cutoff):
+                return dg.RunRequest(run_key=window.key, partition_key=window.key)
+        return dg.SkipReason(f"no sprint's last landing day is {cutoff}")
+
+    return ended
 
 
 def landed(home: Home) -> dict[str, int]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
-from mc_pipelines.reference import Calendar, read, read_calendar
+from mc_pipelines.reference import Calendar, Sprint, read, read_calendar, read_sprints
 from mc_pipelines.reference_tables import fingerprint, relation_of
 
 if TYPE_CHECKING:
@@ -107,3 +107,20 @@ def period_rows(home: Home) -> Iterator[tuple[str, date, datetime, datetime, dat
 def periods(work: "Work") -> "duckdb.DuckDBPyRelation":
     schema = {"tenant_id": "VARCHAR", "period": "DATE", "start_utc": "TIMESTAMP", "end_utc": "TIMESTAMP", "cutoff_day": "DATE"}
     return relation_of(work, schema, period_rows(work.shop.home))
+
+
+def sprint_instants(sprint: Sprint) -> tuple[datetime, datetime]:
+    """The naive UTC instants [begins, ends) of a sprint's days in its own zone."""
+    zone = ZoneInfo(sprint.zone)
+    return midnight(sprint.first, zone), midnight(sprint.last + timedelta(days=1), zone)
+
+
+def cutoff_of(sprint: Sprint) -> date:
+    """The last landing day that counts for a sprint."""
+    return (sprint_instants(sprint)[1] + timedelta(days=sprint.grace_days)).date()
+
+
+def sprints(work: "Work") -> "duckdb.DuckDBPyRelation":
+    schema = {"sprint": "DATE", "name": "VARCHAR", "start_utc": "TIMESTAMP", "end_utc": "TIMESTAMP", "cutoff_day": "DATE"}
+    rows = ((each.first, each.sprint, *sprint_instants(each), cutoff_of(each)) for each in read_sprints(work.shop.home))
+    return relation_of(work, schema, rows)

@@ -6,7 +6,7 @@ the folder is about, who owns it and the tables that Python computes. Dependenci
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -39,9 +39,9 @@ class Header(Declared):
 
     about: str
     grain: tuple[str, ...]
-    every: Literal["day", "month", "once"]
+    every: Literal["day", "month", "sprint", "once"]
     window: str | None = None
-    """The column that holds the window's key: the landing day, the local day or the period. None for `every: once`."""
+    """The column that holds the window's key: the landing day, the local day, the period, the sprint's first day. None for `every: once`."""
     scope: Mapping[str, Scope] = Field(default_factory=dict)
     engine: Literal["portable", "duckdb"] = "duckdb"
     columns: Mapping[str, str] = Field(default_factory=dict)
@@ -56,11 +56,35 @@ class Header(Declared):
     """Tables that the same computation writes beside this one, each committed before it."""
 
 
+class Exit(Declared):
+    """How a deliverable ends: the windows that it is judged by, where its signed bundles lie, and what it shows."""
+
+    every: Literal["month", "sprint"]
+    evidence: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")
+    """Folder below evidence/."""
+    attempt: str | None = None
+    """What attempts a window, where it has a life of its own after that: (home, window name, run id, progress, who asked) -> Attempt."""
+    report: str | None = None
+    """What its bundles hold beside rows and gates: (connection with the window's tables, window) -> JSON documents by path."""
+    pages: str | None = None
+    """How they are drawn: (payload files by path, window name) -> files of the site by path."""
+    links: Mapping[str, str] = Field(default_factory=dict)
+    """Label by path of the pages that the scoreboard leads to, `{window}` in both; the first is the report of its gates."""
+
+
 class Deliverable(Declared):
     title: str
     about: str
     owner: str
+    exit: Exit | None = None
+    """None for what others rest on: reference data and staging are judged by nobody alone."""
     assets: Mapping[str, Header] = Field(default_factory=dict)
+
+
+def named(path: str) -> Any:
+    """The function that a declaration names as `package.module.function`. ImportError or AttributeError where there is none."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,11 @@ class Model:
     def deps(self) -> tuple[str, ...]:
         """Tables read, from the SQL where there is SQL; sorted."""
         return sqlread.facts(self.sql).tables if self.sql is not None else self.header.deps
+
+    @property
+    def judged(self) -> bool:
+        """Whether its windows are those that a deliverable is judged by."""
+        return self.header.every in {"month", "sprint"}
 
     @property
     def params(self) -> frozenset[str]:
@@ -171,6 +200,33 @@ class Catalog:
                     asked = "all"
                 found[table] = max(found.get(table, asked), asked, key=WIDTH.index)
         return dict(sorted(found.items()))
+
+    def exit_of(self, deliverable: str) -> Exit:
+        """How a deliverable ends. MissionError where it is none that is judged."""
+        declared = self.deliverables.get(deliverable)
+        if declared is None or declared.exit is None:
+            known = sorted(name for name, each in self.deliverables.items() if each.exit)
+            raise MissionError(f"{deliverable}: no deliverable that is judged. There are {', '.join(known)}.")
+        return declared.exit
+
+    def judged(self, deliverable: str) -> tuple[Model, ...]:
+        """The tables of a deliverable's windows, upstream first: what its bundles hold."""
+        return tuple(model for model in self.ordered() if model.judged and model.deliverable == deliverable)
+
+    def behind(self, models: Iterable[Model]) -> tuple[Model, ...]:
+        """The models and everything that they rest on, views among it, upstream first."""
+        found: set[str] = set()
+        waiting = [model.key for model in models]
+        while waiting:
+            model = self.owner_of(waiting.pop())
+            if model.key not in found:
+                found.add(model.key)
+                waiting += [*model.deps, *filter(None, [model.touched])]
+        return tuple(model for model in self.ordered() if model.key in found)
+
+    def sources_of(self, model: Model) -> frozenset[str]:
+        """The landing sources that a table rests on."""
+        return frozenset(each.key.partition(".")[2] for each in self.behind([model]) if each.deliverable == "staging")
 
     def owner_of(self, table: str) -> Model:
         """The model that writes `table`, be it its own or one written beside it."""
@@ -272,6 +328,12 @@ def _check(catalog: Catalog) -> None:
                 model.function  # noqa: B018  # looked up so that a misspelt name is found before a run
             except (ImportError, AttributeError) as error:
                 problems.append(f"{_shown(model.path)}: compute {model.header.compute}: {error}.")
+    for name, declared in catalog.deliverables.items():
+        for function in filter(None, (declared.exit.attempt, declared.exit.report, declared.exit.pages) if declared.exit else ()):
+            try:
+                named(function)
+            except (ImportError, AttributeError, ValueError) as error:
+                problems.append(f"assets/{name}/_deliverable.yaml: exit names {function}: {error}.")
     if problems:
         raise MissionError("\n".join(problems))
     catalog.ordered()

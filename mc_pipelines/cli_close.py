@@ -26,9 +26,9 @@ def close_now(home: Home, month: str) -> "Close":
 
 
 def close_at(home: Home, month: str, at: datetime | None = None) -> "Close":
-    from mc_pipelines.close import month_key
     from mc_pipelines.closing.states import fold
     from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.windows import month_key
 
     journal = journal_at_hand(home)
     return fold(journal.entries() if journal else [], month_key(month)[:7], at)
@@ -167,13 +167,13 @@ def approve(
         if all_green == bool(tenants):
             raise MissionError("name tenants with --tenant, or all that nothing holds with --all-green; one of the two")
         left = dict(_left_out(each) for each in without)
-        from mc_pipelines.close import requester
+        from mc_pipelines.attempts import requester
 
         data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
         signed = signed_or_kept(home, f"approval-{month}", data, key, only_request)
         if signed is None:
             return
-    from mc_pipelines.close import journal_of
+    from mc_pipelines.attempts import journal_of
     from mc_pipelines.evidence.people import read_people
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
@@ -207,8 +207,8 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
 
     What is locked is what the edition's bundle holds; the bundle is verified first. Nothing unlocks: what comes later is billed later.
     """
+    from mc_pipelines.attempts import requester
     from mc_pipelines.close import lock as fix
-    from mc_pipelines.close import requester
 
     home = Home.find()
     entry = fix(home, month, list(tenants) or None, requester())

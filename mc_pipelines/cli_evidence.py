@@ -165,8 +165,8 @@ def trace(gate: str, month: str | None, bundle: Path | None, files: bool, as_jso
 
 def _newest(home: Home, month: str | None) -> Path:
     """The bundle of the newest attempt that counts, of a month or of all."""
-    from mc_pipelines.close import month_key
     from mc_pipelines.closing.states import ATTEMPT
+    from mc_pipelines.windows import month_key
 
     wanted = month_key(month)[:7] if month else None
     tried = [each for each in _journal(home).entries() if each.kind == ATTEMPT and wanted in {None, each.body["period"]}]

@@ -15,26 +15,41 @@ from dagster import BetaWarning, PreviewWarning
 
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.calendars import days as days_between
-from mc_pipelines.catalog import Catalog, Model, read_catalog
-from mc_pipelines.close import DELIVERABLE, MONTH_END
+from mc_pipelines.catalog import Catalog, Exit, Model, read_catalog
 from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.jobs import life_jobs, tonight_job
 from mc_pipelines.lake import WHOLE
-from mc_pipelines.reference import read_calendar
+from mc_pipelines.reference import read_calendar, read_sources
 from mc_pipelines.runner import Outcome, Workshop, materialise
+from mc_pipelines.windows import MONTH_END, SPRINT_END, job_of, sprint_windows, window_keyed
 
 # backfill_policy is beta and a check's partitions_def is preview in 1.13; both are used on purpose and covered by tests.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
 warnings.filterwarnings("ignore", category=PreviewWarning, message=".*partitions_def.*")
 
 
+Partitions = dg.PartitionsDefinition[str] | None
+
+
 def calendars(home: Home) -> tuple[dg.DailyPartitionsDefinition, dg.MonthlyPartitionsDefinition]:
     """Days and months, with one start: mixed starts split a range backfill into odd chunks."""
     start = read_calendar(home).start.replace(day=1).isoformat()
     return dg.DailyPartitionsDefinition(start, timezone="UTC"), dg.MonthlyPartitionsDefinition(start, timezone="UTC")
+
+
+def in_use(home: Home, catalog: Catalog) -> tuple[Model, ...]:
+    """The tables whose landing sources the home declares, upstream first; those of sprints only where it declares sprints.
+
+    A home that has no marketplace builds none of its tables, and is judged by none of its gates.
+    """
+    declared, sprints = read_sources(home).keys(), bool(sprint_windows(home))
+    unread = {model.key for model in catalog.ordered() if not catalog.sources_of(model) <= declared}
+    lame = {name for name, each in catalog.deliverables.items() if each.exit and each.exit.every == "sprint" and not sprints}
+    lame |= {model.deliverable for model in catalog.ordered() if model.judged and model.key in unread}
+    return tuple(model for model in catalog.ordered() if model.key not in unread and model.deliverable not in lame)
 
 
 def key(table: str) -> dg.AssetKey:
@@ -48,7 +63,7 @@ def window_keys(context: dg.AssetExecutionContext, model: Model) -> list[str]:
     return sorted(context.partition_keys)
 
 
-def spec(catalog: Catalog, model: Model, table: str, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetSpec:
+def spec(catalog: Catalog, model: Model, table: str, partitions: Partitions) -> dg.AssetSpec:
     """The asset of one table: description, owner, kinds, code and upstream, all from the declaration."""
     own = table == model.key
     # Behind a view stand the tables that it reads: they must be built first, and Dagster orders by direct upstream alone.
@@ -80,7 +95,7 @@ def _freshness(model: Model) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)) if model.header.every == "day" else None
 
 
-def asset(home: Home, catalog: Catalog, model: Model, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+def asset(home: Home, catalog: Catalog, model: Model, partitions: Partitions) -> dg.AssetsDefinition:
     """The definition that builds one model, with the tables written beside it."""
     tables = (*model.header.also, model.key)
 
@@ -100,7 +115,7 @@ def asset(home: Home, catalog: Catalog, model: Model, partitions: dg.PartitionsD
             outcome = materialise(shop, model, windows, standing.extend)
         except Exception as error:
             raise _failure(context, home, model, standing, days, str(error)) from error
-        if model.header.every != "month":
+        if not model.judged:
             opslog.record_done(home, model.key, [day for day in outcome.rebuilt if day != WHOLE], days, context.run.run_id)
         _log_others(context, model, windows, outcome)
         for table in tables:
@@ -113,11 +128,11 @@ def asked_days(context: dg.AssetExecutionContext, model: Model) -> list[str]:
     """The days that the run was asked for; also where the table itself has no days, since its failure fails them all."""
     if model.header.every == "day":
         return sorted(context.partition_keys)
-    if context.job_name == MONTH_END:
+    if context.job_name == MONTH_END or context.job_name.endswith(SPRINT_END):
         return []
     tags = context.run.tags
     first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
-    if model.header.every == "month" or first is None:
+    if model.judged or first is None:
         return []
     return days_between(first, tags.get("dagster/asset_partition_range_end"))
 
@@ -149,8 +164,8 @@ def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequen
             context.log.info(f"{model.key}: {window} rebuilt, because late data touched it")
 
 
-def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetChecksDefinition:
-    """The asset check of one gate. It does not block: the close signs its failure, and only approve and lock refuse."""
+def check(home: Home, gate: Gate, every: str, partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The asset check of one gate, on one window of its deliverable. It does not block: the close signs its failure, and only approve and lock refuse."""
 
     @dg.asset_check(
         asset=key(gate.table),
@@ -160,13 +175,13 @@ def check(home: Home, gate: Gate, partitions: dg.PartitionsDefinition[str] | Non
         metadata={"owner": gate.owner, "runbook": gate.runbook or ""},
     )
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from mc_pipelines.close import evaluate_month
+        from mc_pipelines.attempts import evaluate_window
 
         shop = Workshop.open(home, context.op_execution_context.run.run_id)
         version = shop.lake.version(gate.table)
         if version is None:
             raise MissionError(f"{gate.table} is not built yet. Materialise it first.")
-        (result,) = evaluate_month(shop, context.partition_key, {gate.table: version}, [gate])
+        (result,) = evaluate_window(shop, window_keyed(home, every, context.partition_key), {gate.table: version}, [gate])
         rows = [dg.TableRecord({name: str(value) for name, value in row.items()}) for row in result.offending]
         metadata: dict[str, Any] = {"status": result.status, "reason": result.reason, "rows": result.rows}
         metadata |= {
@@ -190,24 +205,30 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
-    """The month's signed attempt and the pages that show it, after every table of the month, all of which it signs."""
+def attempt_key(deliverable: str) -> dg.AssetKey:
+    return dg.AssetKey(["evidence", "metering_close" if deliverable == "metering" else deliverable])
+
+
+def attempt_asset(home: Home, deliverable: str, owner: str, rests_on: Sequence[Model], partitions: Partitions) -> dg.AssetsDefinition:
+    """The signed attempt at a window and the pages that show it, after every table of the window, all of which it signs."""
 
     @dg.asset(
-        key=["evidence", "metering_close"],
-        deps=[key(model.key) for model in months],
-        group_name=DELIVERABLE,
-        owners=["team:product-ops"],
+        key=attempt_key(deliverable),
+        deps=[key(model.key) for model in rests_on],
+        group_name=deliverable,
+        owners=[owner],
         kinds={"evidence"},
         partitions_def=partitions,
-        description="One signed attempt at closing a month: gates evaluated anew, bundle, journal entry, pages. A failed attempt is signed too.",
+        description="One signed attempt at a window: gates evaluated anew, bundle, journal entry, pages. A failed attempt is signed too.",
         pool="journal",
     )
-    def metering_close(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from mc_pipelines.close import attempt
+    def attempted(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from mc_pipelines.attempts import attempt
 
+        every = read_catalog(home).exit_of(deliverable).every
+        name = window_keyed(home, every, context.partition_key).name
         asked_by = context.run.tags.get("requested_by", "")
-        done = attempt(home, context.partition_key[:7], context.run.run_id, context.log.info, asked_by)
+        done = attempt(home, deliverable, name, context.run.run_id, context.log.info, asked_by)
         return dg.MaterializeResult(
             metadata={
                 "verdict": done.verdict,
@@ -216,12 +237,20 @@ def close_asset(home: Home, months: Sequence[Model], partitions: dg.PartitionsDe
                 "fresh": done.fresh,
                 "bundle": dg.MetadataValue.path(str(done.bundle)),
                 "scoreboard": dg.MetadataValue.path(str(home.site / "index.html")),
-                "invoices": dg.MetadataValue.path(str(home.site / "invoices" / f"{done.period}.html")),
                 "gates_failed": sum(result.status != "passed" for result in done.results),
             }
         )
 
-    return metering_close
+    return attempted
+
+
+def end_job(catalog: Catalog, deliverable: str, ends: Exit) -> Any:
+    """The job that builds a window's tables, and what is declared anew for each, then attempts it."""
+    judged = catalog.judged(deliverable)
+    again = [model for model in catalog.behind(judged) if model.header.with_months]
+    selected = dg.AssetSelection.assets(*[key(model.key) for model in (*judged, *again)], attempt_key(deliverable))
+    said = f"Build the {ends.every}'s marts, judge the gates, sign the attempt, show it."
+    return dg.define_asset_job(job_of(deliverable, ends.every), selected, description=said)
 
 
 def build_defs(home: Home | None = None) -> dg.Definitions:
@@ -229,20 +258,17 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     home = home or Home.find()
     catalog = read_catalog(home)
     days, months = calendars(home)
-    partitions = {"day": days, "month": months, "once": None}
-    models = [model for model in catalog.ordered() if not model.header.view]
-    gates = gates_of(home, DELIVERABLE)
-    closed = [model for model in models if model.header.every == "month"]
-    daily = dg.AssetSelection.assets(
-        *[key(table) for model in models if model.header.every != "month" for table in (model.key, *model.header.also)]
-    )
-    monthly = dg.AssetSelection.assets(
-        *[key(model.key) for model in models if model.header.every == "month" or model.header.with_months],
-        dg.AssetKey(["evidence", "metering_close"]),
-    )
+    sprints = dg.StaticPartitionsDefinition([window.key for window in sprint_windows(home)])
+    partitions: dict[str, Partitions] = {"day": days, "month": months, "sprint": sprints, "once": None}
+    known = in_use(home, catalog)
+    models = [model for model in known if not model.header.view]
+    used = {model.deliverable for model in models if model.judged}
+    judged = {name: declared for name, declared in sorted(catalog.deliverables.items()) if declared.exit and name in used}
+    ends = {name: declared.exit for name, declared in judged.items() if declared.exit}
+    daily = dg.AssetSelection.assets(*[key(table) for model in models if not model.judged for table in (model.key, *model.header.also)])
     jobs = [
         dg.define_asset_job("daily", daily, description="Stage a landing day and rebuild every local day that its events touch."),
-        dg.define_asset_job(MONTH_END, monthly, description="Build the month's marts, judge the gates, sign the attempt, show it."),
+        *[end_job(catalog, name, each) for name, each in ends.items()],
     ]
     tonight = tonight_job(home)
     files = [
@@ -254,13 +280,24 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *files,
-            *[spec(catalog, model, model.key, None) for model in catalog.ordered() if model.header.view],
+            *[spec(catalog, model, model.key, None) for model in known if model.header.view],
             *[asset(home, catalog, model, partitions[model.header.every]) for model in models],
-            close_asset(home, closed, months),
+            *[
+                attempt_asset(
+                    home,
+                    name,
+                    judged[name].owner,
+                    [model for model in models if model.judged and model.deliverable == name],
+                    partitions[each.every],
+                )
+                for name, each in ends.items()
+            ],
         ],
-        asset_checks=[check(home, gate, months) for gate in gates],
+        asset_checks=[
+            check(home, gate, each.every, partitions[each.every]) for name, each in ends.items() for gate in gates_of(home, name)
+        ],
         jobs=[*jobs, *life_jobs(home), tonight],
-        schedules=automation.schedules(),
+        schedules=automation.schedules(home, [job_of(name, each.every) for name, each in ends.items() if each.every == "sprint"]),
         sensors=[*automation.sensors(home, days), automation.after_the_day(jobs[0], tonight)],
         executor=dg.in_process_executor,
     )

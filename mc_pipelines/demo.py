@@ -56,7 +56,7 @@ def calendar() -> dict[date, list[date]]:
 def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
     """Write the landing files of the month, both sides. Asked again it finds the same bytes and writes nothing.
 
-    Returns the month and how many events each planted fault touches. MissionError where a landed file holds something else.
+    Returns the month, the window of each deliverable, and how many events each planted fault touches. MissionError where a landed file holds something else.
     """
     declared = CHECKOUT / "data" / "reference"
     for source in sorted(declared.rglob("*.yaml")):
@@ -74,7 +74,7 @@ def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
             place(home.landing / "usage_events" / day.isoformat() / "edge.ndjson", planted_lines)
     _lay_llm(home)
     _lay_gateway(home)
-    return {"month": MONTH, "planted": planted}
+    return {"month": MONTH, "windows": {"metering": MONTH}, "planted": planted}
 
 
 def _busiest(events: Sequence[Event], most: int = 3) -> list[str]:

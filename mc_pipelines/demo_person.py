@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from mc_pipelines.close import journal_of
+from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.explanations import digest_of, explain, explanation_request, signatures
 from mc_pipelines.durable import create
 from mc_pipelines.evidence.canonical import parse

@@ -38,18 +38,18 @@ def _signed_job(home: Home, name: str) -> dg.JobDefinition:
 
     @dg.op(name=name, description=SIGNED[name])
     def take(context: dg.OpExecutionContext, config: Signed) -> None:
-        from mc_pipelines.close import journal_of
+        from mc_pipelines.attempts import journal_of
         from mc_pipelines.closing.acts import approve
         from mc_pipelines.closing.publication import file_note
         from mc_pipelines.closing.waive import waive
         from mc_pipelines.evidence.people import read_people
-        from mc_pipelines.showing import show_again, show_board
+        from mc_pipelines.showing import show_board, show_month
 
         path, journal = Path(config.sign_off), journal_of(home)
         taken = {"approve": partial(approve, journal), "waive": partial(waive, journal), "note": partial(file_note, home)}[name]
         entry = taken(read_people(home), path.read_bytes(), str(path))
         if name == "waive":
-            show_again(home, entry.body["period"])
+            show_month(home, entry.body["period"])
         show_board(home, entry.body["period"])
         context.log.info(f"entry {entry.number}: {entry.kind} by {entry.body['person']}")
 
@@ -65,8 +65,8 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
 
     @dg.op(description="Fix the close of approved tenants, for ever.")
     def lock(context: dg.OpExecutionContext, config: OfMonth) -> None:
+        from mc_pipelines.attempts import requester
         from mc_pipelines.close import lock as fix
-        from mc_pipelines.close import requester
         from mc_pipelines.showing import show_board
 
         entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
@@ -75,7 +75,7 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
 
     @dg.op(description="Hand over locked invoices that a finance note covers.")
     def publish(context: dg.OpExecutionContext, config: OfMonth) -> None:
-        from mc_pipelines.close import requester
+        from mc_pipelines.attempts import requester
         from mc_pipelines.closing.publication import publish as hand_over
         from mc_pipelines.showing import show_board
 
@@ -107,7 +107,7 @@ def tonight_job(home: Home) -> dg.JobDefinition:
 
     @dg.op(description="Close the running month as if it ended after its last landing day, as a rehearsal that cannot be locked.")
     def rehearse(context: dg.OpExecutionContext, config: Tonight) -> None:
-        from mc_pipelines.close import requester
+        from mc_pipelines.attempts import requester
         from mc_pipelines.closing.rehearsal import rehearse as close_tonight
         from mc_pipelines.showing import show_tonight
 

@@ -55,7 +55,7 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
     """Run one job for a range of partitions, in one run. Progress gets a line as each table is done."""
     from dagster import DagsterEventType
 
-    from mc_pipelines.close import requester
+    from mc_pipelines.attempts import requester
     from mc_pipelines.definitions import build_defs
 
     defs = build_defs(home)

@@ -13,6 +13,7 @@ from mc_pipelines.evidence.proofs import leaf_files, rows_file
 from mc_pipelines.gates import GateResult
 from mc_pipelines.invoicing.batch_files import preview_files
 from mc_pipelines.invoicing.previews import USAGE, Usage, month_previews
+from mc_pipelines.windows import Window
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,36 +24,42 @@ Before = Callable[[str], Mapping[str, Any] | None]
 """For the digest of a batch of previews the batch before it, as `invoices/previous.json` holds it; None where there is none."""
 
 
-def payload(
-    con: "duckdb.DuckDBPyConnection", marts: Sequence[Model], period: str, as_of: str, results: Sequence[GateResult], before: Before
-) -> dict[str, bytes]:
-    """The bytes by path under data/. `con` shows the month's tables, `marts` among them."""
+def table_files(con: "duckdb.DuckDBPyConnection", marts: Sequence[Model]) -> dict[str, bytes]:
+    """Canonical rows and the schema of every mart that `con` shows, with the leaves of those whose rows are proven one by one."""
     files: dict[str, bytes] = {}
-    columns: dict[str, list[str]] = {}
     for model in marts:
         relation = con.sql(f"FROM {model.key}")
-        columns[model.key] = relation.columns
         files[rows_file(model.key)] = rows_bytes(relation.columns, relation.fetchall(), model.header.grain)
         files[f"schemas/{model.key}.json"] = canonical(
             {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
         )
+    return files | leaf_files(files)
+
+
+def gates_file(results: Sequence[GateResult]) -> dict[str, bytes]:
+    """What was judged."""
+    return {GATES: canonical([result.to_json() for result in results])}
+
+
+def payload(
+    con: "duckdb.DuckDBPyConnection", marts: Sequence[Model], window: Window, results: Sequence[GateResult], before: Before
+) -> dict[str, bytes]:
+    """The bytes by path under data/ of a month's close. `con` shows the month's tables, `marts` among them."""
+    files = table_files(con, marts)
     limit, money_limit = variance_limits(results)
-    usage = Usage.of(rows_file(USAGE), columns[USAGE], files[rows_file(USAGE)])
+    usage = Usage.of(rows_file(USAGE), con.sql(f"FROM {USAGE}").columns, files[rows_file(USAGE)])
     previews, blocked = month_previews(con, usage, limit)
     about = {
-        "period": period[:7],
-        "as_of": as_of,
+        "period": window.name,
+        "as_of": window.as_of,
         "movers": report.movers(con),
         "late": report.corrections(con),
         "not_passed": [result.gate for result in results if result.status != "passed" and result.severity == "critical"],
     }
     return (
         files
-        | leaf_files(files)
-        | {
-            GATES: canonical([result.to_json() for result in results]),
-            METERING: canonical(report.metering_report(con, period, as_of, limit, money_limit)),
-        }
+        | gates_file(results)
+        | {METERING: canonical(report.metering_report(con, window.key, window.as_of, limit, money_limit))}
         | preview_files(previews, blocked, about, before)
     )
 

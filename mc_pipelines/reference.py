@@ -25,6 +25,13 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones()) - {"localtime", "Factory"}  # what these mean depends on the machine
 
 
+def known_zone(value: str) -> str:
+    """The zone itself. ValueError where there is none of this name."""
+    if value not in zones():
+        raise ValueError(f"{value} is no IANA time zone; write one such as Europe/Berlin")
+    return value
+
+
 @cache
 def currencies() -> frozenset[str]:
     """Every code of ISO 4217 that is in use."""
@@ -69,9 +76,7 @@ class Tenant(Declared):
     @field_validator("zone")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in zones():
-            raise ValueError(f"{value} is no IANA time zone; write one such as Europe/Berlin")
-        return value
+        return known_zone(value)
 
     @field_validator("currency")
     @classmethod
@@ -117,9 +122,28 @@ class Source(Declared):
     about: str
     owner: str
     start: date
-    days: Literal["daily"] = "daily"
+    days: Literal["daily", "any"] = "daily"
+    """Whether something is due every day, or lands when it happens."""
+    deliverable: str = "metering"
+    """Whose tables read it: a day that is missing fails that deliverable alone."""
     counts_repeats: bool = False
     counts_repeats_why: str = ""
+
+
+class Sprint(Declared):
+    """A window that deliverables are judged by: local days of one zone, both ends inclusive."""
+
+    sprint: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
+    first: date
+    last: date
+    zone: str
+    grace_days: int = Field(default=0, ge=0, le=60)
+    """Days after the end in which what the verdict rests on may still land."""
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return known_zone(value)
 
 
 class Calendar(Declared):
@@ -262,6 +286,24 @@ def read_calendar(home: Home) -> Calendar:
     if calendar.end < calendar.start:
         raise MissionError(f"{path}:{line_at(path, ('end',))}: end {calendar.end} lies before start {calendar.start}. Swap them.")
     return calendar
+
+
+def read_sprints(home: Home) -> list[Sprint]:
+    """`reference/sprints.yaml` by first day; none where there is no file. MissionError where two overlap, or one ends before it begins."""
+    path = home.reference / "sprints.yaml"
+    if not path.exists():
+        return []
+    sprints = declared_list(path, "sprints", Sprint)
+    for place, each in enumerate(sprints):
+        where = f"{path}:{line_of_item(path, 'sprints', place)}: sprint {each.sprint}"
+        if each.last < each.first:
+            raise MissionError(f"{where}: ends on {each.last}, before it begins on {each.first}. Swap them.")
+        for other in sprints[:place]:
+            if other.sprint == each.sprint or (each.first <= other.last and other.first <= each.last):
+                raise MissionError(
+                    f"{where}: has the name or days of sprint {other.sprint} ({other.first}..{other.last}). Move one of them."
+                )
+    return sorted(sprints, key=lambda each: each.first)
 
 
 def declared_list(path: Path, name: str, kind: type[Kind]) -> list[Kind]:

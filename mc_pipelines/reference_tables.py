@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.reference import Meter, file_of, read, read_sources
@@ -22,13 +22,21 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 
     names = ("tenants", "meters", "explained", "conflicts", "sources", "calendar")
     digests = [hashlib.sha256(file_of(shop.home, name).read_bytes()).hexdigest() for name in _read_by(model, names)]
+    sprints = shop.home.reference / "sprints.yaml"
+    if model.key == "reference.sprints" and sprints.exists():
+        digests.append(hashlib.sha256(sprints.read_bytes()).hexdigest())
     signed = [repr(each) for each in _signatures(shop.home)] if model.key == "reference.explained" else []
     return " ".join([*digests, *signed, version("tzdata")])
 
 
 def _read_by(model: "Model", names: Sequence[str]) -> Sequence[str]:
     name = model.key.partition(".")[2]
-    by_table = {"local_days": ("tenants", "calendar"), "periods": ("tenants", "calendar"), "conflict_choices": ("conflicts",)}
+    by_table = {
+        "local_days": ("tenants", "calendar"),
+        "periods": ("tenants", "calendar"),
+        "conflict_choices": ("conflicts",),
+        "tenant_stages": ("tenants",),
+    }
     return by_table.get(name, tuple(each for each in names if each == name))
 
 
@@ -60,6 +68,15 @@ def tenants(work: "Work") -> "duckdb.DuckDBPyRelation":
         "grace_days": "BIGINT",
     }
     return relation_of(work, schema, rows)
+
+
+def tenant_stages(work: "Work") -> "duckdb.DuckDBPyRelation":
+    rows = (
+        (row.tenant_id, each.product, each.stage, each.from_.astimezone(UTC).replace(tzinfo=None))
+        for row in read(work.shop.home, "tenants")
+        for each in row.stages
+    )
+    return relation_of(work, {"tenant_id": "VARCHAR", "product": "VARCHAR", "stage": "VARCHAR", "from_utc": "TIMESTAMP"}, rows)
 
 
 def meters(work: "Work") -> "duckdb.DuckDBPyRelation":
@@ -120,7 +137,7 @@ def conflict_choices(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
     rows = (
-        (name, row.about, row.owner, row.start, row.counts_repeats, row.counts_repeats_why)
+        (name, row.about, row.owner, row.start, row.counts_repeats, row.counts_repeats_why, row.deliverable, row.days == "daily")
         for name, row in read_sources(work.shop.home).items()
     )
     schema = {
@@ -130,5 +147,7 @@ def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
         "start": "DATE",
         "counts_repeats": "BOOLEAN",
         "counts_repeats_why": "VARCHAR",
+        "deliverable": "VARCHAR",
+        "daily": "BOOLEAN",
     }
     return relation_of(work, schema, rows)

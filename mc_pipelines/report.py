@@ -1,4 +1,4 @@
-"""What the close shows, as plain JSON: the scoreboard and the metering report, read from the marts of one month.
+"""What the close shows, as plain JSON: the metering report, read from the marts of one month; and what the gates say together.
 
 Only selection and naming belong here; every figure is a column of a mart, and the pages draw what stands here.
 """
@@ -14,7 +14,6 @@ from mc_pipelines.runner import Workshop
 if TYPE_CHECKING:
     import duckdb
 
-    from mc_pipelines.closing.states import Close
     from mc_pipelines.gates import GateResult
 
 TOP_TENANTS = 10
@@ -39,11 +38,11 @@ def records(con: "duckdb.DuckDBPyConnection", query: str) -> list[dict[str, Any]
 
 
 def month_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, tables: Sequence[str], pins: Mapping[str, int]) -> None:
-    """Views of the tables at their pinned versions; month tables show only the rows of `period`."""
+    """Views of the tables at their pinned versions; tables of months and sprints show only the rows of the window `period`."""
     for table in tables:
         shop.lake.view(con, table, pins[table])
         model = shop.catalog.owner_of(table)
-        if model.header.every == "month" and model.key == table:
+        if model.judged and model.key == table:
             some_windows(shop, con, table, pins[table], f"{model.header.window} = '{period}'")
 
 
@@ -189,50 +188,6 @@ def corrections(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
         "tenants.currency, nullif(correction, '') ->> '$.net' AS net, nullif(correction, '') ->> '$.tax' AS tax, nullif(correction, '') ->> '$.total' AS total "
         "FROM metering.corrected AS corrected JOIN reference.tenants AS tenants USING (tenant_id) ORDER BY tenant_id, original_period",
     )
-
-
-def scoreboard(
-    shop: Workshop,
-    period: str,
-    as_of: str,
-    results: Sequence["GateResult"],
-    code: str,
-    history: Mapping[str, list[dict[str, Any]]],
-    close: "Close",
-) -> dict[str, Any]:
-    """The gate scoreboard of one month. The verdict passes only when every critical gate passed; no evidence is no pass.
-
-    `close` says what is waived of its newest edition, whose `results` are; a waived gate is counted as waived, never as passed.
-    """
-    counts = {"passed": 0, "failed": 0, "no_evidence": 0, "warning": 0, "waived": 0}
-    waivers = close.waivers_shown()
-    deliverables = []
-    for name in sorted({result.deliverable for result in results}):
-        declared = shop.catalog.deliverables[name]
-        rows = []
-        for result in (each for each in results if each.deliverable == name):
-            waived = result.gate in close.waived
-            shown = "waived" if waived else result.status if result.status == "passed" or result.severity == "critical" else "warning"
-            counts[shown] += 1
-            beside = {"waived": waived, "waivers": [each for each in waivers if each["gate"] == result.gate]}
-            beside |= {"history": history.get(result.gate, []), "evidence": _page_of(result, period[:7])}
-            rows.append(result.to_json() | beside)
-        deliverables.append({"name": name, "title": declared.title, "about": declared.about, "gates": rows})
-    return {
-        "title": "Gate scoreboard",
-        "period": period[:7],
-        "as_of": as_of,
-        "code": code[:12],
-        "verdict": verdict(results),
-        "released": released(results, close.waived),
-        "counts": counts,
-        "deliverables": deliverables,
-    }
-
-
-def _page_of(result: "GateResult", month: str) -> str:
-    """The page that shows what a gate judged."""
-    return f"invoices/{month}.html" if result.table.startswith("metering.invoice") else f"metering/{month}.html"
 
 
 def released(results: Sequence["GateResult"], waived: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the site shows of a close: after its attempt, and again after every act, from the journal and the bundles.
+"""What the site shows: after an attempt, and again after every act, from the journal and the bundles.
 
 Nothing is computed or judged here; pages are drawn in `site/`.
 """
@@ -9,64 +9,86 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines import report
-from mc_pipelines.close import DELIVERABLE, Closing, attempts, journal_of, month_key
+from mc_pipelines.attempts import journal_of, kind_of
+from mc_pipelines.catalog import Catalog, named, read_catalog
 from mc_pipelines.closing.states import ATTEMPT, REHEARSAL, fold
-from mc_pipelines.evidence.bundle import payload_files
-from mc_pipelines.evidence.record import named_predicate
-from mc_pipelines.gates import GateResult
+from mc_pipelines.evidence.bundle import payload_file, payload_files
 from mc_pipelines.home import Home
-from mc_pipelines.payload import GATES, METERING
-from mc_pipelines.runner import Workshop
+from mc_pipelines.invoicing.batch_files import BATCH
+from mc_pipelines.payload import METERING
+from mc_pipelines.scoreboard import Pages, scoreboard
 
 if TYPE_CHECKING:
-    from mc_pipelines.evidence.journal import Journal
+    from mc_pipelines.evidence.entry import Entry
 
 
-def show(home: Home, shop: Workshop, closing: Closing, journal: "Journal", code: str) -> Sequence[Path]:
-    """Write scoreboard, metering report and the page of the invoices; returns the files whose bytes changed. `code` computed the close."""
-    from mc_pipelines.invoicing.batch_files import tenant_files
-    from mc_pipelines.site.build import build as build_site
-
-    month, entries = closing.period[:7], journal.entries()
-    tried = attempts(journal, month)
-    history: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        if entry.kind == ATTEMPT:
-            for gate, value in entry.body["values"].items():
-                history.setdefault(gate, []).append({"period": f"{entry.body['period']} #{entry.body['edition']}", "value": value})
-    close = fold(entries, month, datetime.now(UTC))
-    board = report.scoreboard(shop, closing.period, closing.as_of, closing.results, code, history, close)
-    board["attempts"] = [{key: entry[key] for key in ("edition", "verdict", "as_of", "bundle", "digest", "failed")} for entry in tried]
-    board["bundle"] = tried[-1]["bundle"] if tried else None
-    others = [(f"finance/{month}.html", f"Finance {month}")]
-    if any(entry.kind == REHEARSAL for entry in entries):
-        others.append(("tonight.html", "Tonight"))
-    batch = {**closing.batch, "waived": sorted(close.waived)} if closing.batch else {}
-    return build_site(home.site, board, json.loads(closing.files[METERING]), batch, tenant_files(closing.files), others)
-
-
-def show_again(home: Home, month: str) -> Sequence[Path]:
+def show_month(home: Home, month: str) -> Sequence[Path]:
     """Write the pages of a month's newest edition; returns the files whose bytes changed. MissionError where its bundle is not as signed."""
-    journal = journal_of(home)
-    entries = journal.entries()
-    newest = fold(entries, month).newest
-    files = payload_files(home.evidence / newest.bundle, newest.digest)
-    predicate = named_predicate(home, next(entry for entry in entries if entry.number == newest.entry))
-    results = [GateResult(**each) for each in json.loads(files[GATES])]
-    closing = Closing(DELIVERABLE, month_key(month), predicate["as_of"], {}, (), results, newest.holds, newest.basis, files)
-    return show(home, Workshop.open(home), closing, journal, predicate["code"]["digest"])
+    from mc_pipelines.invoicing.batch_files import tenant_files
+    from mc_pipelines.site.build import build_close
+
+    entries = journal_of(home).entries()
+    close = fold(entries, month, datetime.now(UTC))
+    files = payload_files(home.evidence / close.newest.bundle, close.newest.digest)
+    batch = json.loads(files.get(BATCH, b"{}"))
+    batch |= {"waived": sorted(close.waived)} if batch else {}
+    return [*build_close(home.site, json.loads(files[METERING]), batch, tenant_files(files)), *show_scoreboard(home)]
+
+
+def show_window(home: Home, deliverable: str, name: str) -> Sequence[Path]:
+    """Write the pages of a window's newest attempt, as its deliverable declares them, then the scoreboard; returns the files whose bytes changed."""
+    from mc_pipelines.site.build import write
+
+    ends = read_catalog(home).exit_of(deliverable)
+    body = [each.body for each in journal_of(home).entries() if each.kind == kind_of(deliverable) and each.body["period"] == name][-1]
+    pages = named(ends.pages)(payload_files(home.evidence / body["bundle"], body["digest"]), name) if ends.pages else {}
+    return [*write(home.site, pages), *show_scoreboard(home)]
+
+
+def show_scoreboard(home: Home) -> Sequence[Path]:
+    """Write the scoreboard of all deliverables; returns the files whose bytes changed."""
+    from mc_pipelines.site.build import build_scoreboard
+
+    catalog, entries = read_catalog(home), journal_of(home).entries()
+    return build_scoreboard(home.site, scoreboard(home, catalog, entries, _pages(home, catalog, entries)))
+
+
+def _pages(home: Home, catalog: Catalog, entries: "Sequence[Entry]") -> dict[str, Pages]:
+    """The pages of each deliverable's newest attempt, by deliverable."""
+    found: dict[str, Pages] = {}
+    for name, declared in catalog.deliverables.items():
+        tried = [entry.body for entry in entries if entry.kind == kind_of(name)]
+        if not tried or declared.exit is None:
+            continue
+        window = str(tried[-1]["period"])
+        if name == "metering":
+            found[name] = _month_pages(home, tried[-1], entries)
+        else:
+            links = declared.exit.links.items()
+            found[name] = [(path.replace("{window}", window), label.replace("{window}", window)) for path, label in links]
+    return found
+
+
+def _month_pages(home: Home, body: Mapping[str, Any], entries: "Sequence[Entry]") -> Pages:
+    month = body["period"]
+    pages = [(f"metering/{month}.html", f"Metering {month}")]
+    if payload_file(home.evidence / body["bundle"], body["digest"], BATCH, b""):
+        pages.append((f"invoices/{month}.html", f"Invoices {month}"))
+    pages.append((f"finance/{month}.html", f"Finance {month}"))
+    if any(entry.kind == REHEARSAL for entry in entries):
+        pages.append(("tonight.html", "Tonight"))
+    return pages
 
 
 def show_tonight(home: Home, document: Mapping[str, Any]) -> Sequence[Path]:
-    """Write the page of a rehearsal; the first one is linked from the scoreboard of the month that was attempted last."""
+    """Write the page of a rehearsal; the first one is linked from the scoreboard."""
     from mc_pipelines.site.finance import build_tonight
 
     entries = journal_of(home).entries()
     tried = [entry for entry in entries if entry.kind == ATTEMPT]
     pages = build_tonight(home.site, document, bool(tried))
     if tried and sum(entry.kind == REHEARSAL for entry in entries) == 1:
-        return [*pages, *show_again(home, tried[-1].body["period"])]
+        return [*pages, *show_scoreboard(home)]
     return pages
 
 

@@ -32,8 +32,8 @@ from test_corrections import (  # noqa: F401  # `made` is a fixture
     requests,
 )
 
+from mc_pipelines.attempts import journal_of
 from mc_pipelines.cli import main
-from mc_pipelines.close import journal_of
 from mc_pipelines.closing.rehearsal import rehearse
 from mc_pipelines.closing.states import REHEARSAL, fold
 from mc_pipelines.definitions import build_defs

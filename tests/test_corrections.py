@@ -12,7 +12,8 @@ from conftest import Bench, Row, event
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mc_pipelines.close import Attempt, attempt, journal_of
+from mc_pipelines.attempts import Attempt, journal_of
+from mc_pipelines.close import attempt
 from mc_pipelines.closing import acts
 from mc_pipelines.closing.states import fold
 from mc_pipelines.evidence.people import read_people

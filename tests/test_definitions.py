@@ -103,7 +103,7 @@ def test_a_daily_table_is_late_after_36_hours_and_no_other(defs: dg.Definitions)
     ],
 )
 def test_a_schedule_asks_for_the_partition_that_is_over(defs: dg.Definitions, name: str, at: datetime, partition: str) -> None:
-    schedule = next(each for each in schedules() if each.name == name)
+    schedule = next(each for each in schedules(Home(Path("unused"))) if each.name == name)
     with dg.build_schedule_context(scheduled_execution_time=at) as context:
         request = schedule(context)
     assert isinstance(request, dg.RunRequest)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_corrections import APRIL, MAY, build, close, invoice, lock, made, requests  # noqa: F401  # `made` is a fixture
 from test_publication import ACCOUNTS, balance, bench, call, correction, document, line, noted, table  # noqa: F401  # `bench` is a fixture
 
-from mc_pipelines.close import journal_of
+from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.handover import files, row
 from mc_pipelines.closing.issued import differences
 from mc_pipelines.closing.ledger import bookings, ledger_csv

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import Bench, event, seen
 
+from mc_pipelines.attempts import Attempt
 from mc_pipelines.cli import main
-from mc_pipelines.close import Attempt, attempt, standing
+from mc_pipelines.close import attempt
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical, sha256
 from mc_pipelines.home import Home
@@ -225,9 +226,9 @@ def test_a_bundle_that_was_changed_is_no_previous_one(bench: Bench, first: Attem
 
 
 def test_what_stands_is_told_from_the_bundle(bench: Bench, first: Attempt) -> None:
-    with pytest.raises(MissionError, match="2026-05 was never closed here"):
-        standing(bench.home, "2026-05")
-    told = standing(bench.home, "2026-04")
+    with pytest.raises(MissionError, match="2026-05 was never attempted here"):
+        standing(bench.home, "metering", "2026-05")
+    told = standing(bench.home, "metering", "2026-04")
     assert (told.results, told.bundle, told.verdict, told.digest) == (first.results, first.bundle, first.verdict, first.digest)
 
 

@@ -11,8 +11,8 @@ from mc_pipelines.acceptance import evaluate
 from mc_pipelines.demo_person import sign_explanations
 from mc_pipelines.engine import connect
 from mc_pipelines.gates import gates_of
-from mc_pipelines.month_again import month_again
 from mc_pipelines.report import records
+from mc_pipelines.window_again import window_again
 
 TENANTS = """tenants:
   - {tenant_id: acme, name: Acme, zone: UTC, currency: USD, plan: basic, grace_days: 2}
@@ -258,7 +258,7 @@ def test_the_month_before_is_read_as_it_is_pinned_when_a_month_is_computed_again
     book(bench, calls="0.75")
     bench.build(["2026-04-10", "2026-05-10"], months)
     con = connect()
-    month_again(bench.shop, con, "2026-05-01", sorted(pins), pins)
+    window_again("metering", bench.shop, con, "2026-05-01", sorted(pins), pins)
     shown = records(con, "SELECT tenant_id, before, now FROM metering.invoice_change WHERE before > 0")
     assert shown == [{"tenant_id": "acme", "before": "50", "now": "60"}]
     assert records(con, "SELECT DISTINCT period FROM metering.invoices") == [{"period": "2026-05-01"}]

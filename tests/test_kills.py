@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from test_month import event, land, seen
 
+from mc_pipelines.attempts import Attempt
 from mc_pipelines.calendars import days
-from mc_pipelines.close import Attempt, attempt
+from mc_pipelines.close import attempt
 from mc_pipelines.closing.states import ATTEMPT
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.journal import Journal

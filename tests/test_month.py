@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mc_pipelines.attempts import Attempt
 from mc_pipelines.calendars import days
-from mc_pipelines.close import Attempt, attempt
+from mc_pipelines.close import attempt
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.signing import known_keys

@@ -14,7 +14,7 @@ import pytest
 from test_month import lay
 
 from mc_pipelines.calendars import days
-from mc_pipelines.close import FOLDER, attempt
+from mc_pipelines.close import attempt
 from mc_pipelines.disk import DiskError, writing
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.journal import Journal
@@ -134,7 +134,7 @@ def test_a_home_without_room_ends_clearly_keeps_the_last_good_state_and_goes_on_
     for command in (("run", "2026-04-01..2026-05-03"), ("close", MONTH)):
         done = mission(home, *command)
         assert done.returncode == 0, done.stderr
-    (bundle,) = (home.evidence / FOLDER / MONTH).iterdir()
+    (bundle,) = (home.evidence / "finance" / "metering" / "close" / MONTH).iterdir()
     keys = known_keys(home.keys)
     assert keys is not None
     assert verify(bundle, keys).ok

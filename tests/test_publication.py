@@ -19,8 +19,8 @@ from conftest import Bench, event
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from test_corrections import APRIL, FINANCE, KEYS, MAY, build, close, invoice, lock, made, price, requests  # noqa: F401  # `made` is a fixture
 
+from mc_pipelines.attempts import journal_of
 from mc_pipelines.cli import main
-from mc_pipelines.close import journal_of
 from mc_pipelines.closing.handover import credit_notes, files, row
 from mc_pipelines.closing.issued import Difference, differences
 from mc_pipelines.closing.ledger import Accounts, bookings

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mc_pipelines.attempts import Attempt
 from mc_pipelines.calendars import days
-from mc_pipelines.close import Attempt, attempt
+from mc_pipelines.close import attempt
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.runner import Workshop, materialise

@@ -2,10 +2,11 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -14,7 +15,7 @@ import pytest
 from mc_pipelines.errors import MissionError
 from mc_pipelines.site import charts
 from mc_pipelines.site import format as fmt
-from mc_pipelines.site.build import build
+from mc_pipelines.site.build import build_close, build_scoreboard
 
 METERS = (
     ("api_requests", "request", "count"),
@@ -122,21 +123,49 @@ def board() -> dict[str, Any]:
         "digest": "01" * 32,
         "failed": ["variance_tenant", "quarantine_value"],
     }
+    bundle = "finance/metering/close/2026-04/002-ab' c"
+    beside = {"as_of": "2026-05-03T06:00:00.000000Z", "code": "7f3c91e2aa01", "verdict": "failed", "released": False}
     return {
         "title": "Gate scoreboard",
-        "period": "2026-04",
-        "as_of": "2026-05-03T06:00:00.000000Z",
-        "code": "7f3c91e2aa01",
         "verdict": "failed",
         "released": False,
         "counts": {"passed": 6, "failed": 1, "no_evidence": 1, "warning": 1, "waived": 0},
         "deliverables": [
-            {"name": "metering", "title": "Metering close", "about": "Usage counted and reconciled.", "gates": metering},
-            {"name": "landing", "title": "Landing", "about": "What arrived, and whether all of it did.", "gates": landing},
+            beside
+            | {
+                "name": "metering",
+                "title": "Metering close",
+                "about": "Usage counted and reconciled.",
+                "window": "2026-04",
+                "pages": [["metering/2026-04.html", "Metering 2026-04"], ["invoices/2026-04.html", "Invoices 2026-04"]],
+                "gates": metering,
+                "attempts": [attempt, attempt | {"edition": 2, "bundle": bundle, "failed": []}],
+                "bundle": bundle,
+            },
+            beside
+            | {
+                "name": "landing",
+                "title": "Landing",
+                "about": "What arrived, and whether all of it did.",
+                "window": "Sprint 35",
+                "pages": [],
+                "gates": landing,
+                "attempts": [],
+                "bundle": None,
+            },
         ],
-        "attempts": [attempt, attempt | {"edition": 2, "bundle": "finance/metering/close/2026-04/002-ab' c", "failed": []}],
-        "bundle": "finance/metering/close/2026-04/002-ab' c",
     }
+
+
+def build(
+    folder: Path,
+    scoreboard: Mapping[str, Any],
+    metering: Mapping[str, Any],
+    batch: Mapping[str, Any] = MappingProxyType({}),
+    previews: Mapping[str, bytes] = MappingProxyType({}),
+) -> list[Path]:
+    """A whole site: the pages of a close, then the scoreboard."""
+    return [*build_close(folder, metering, batch, previews), *build_scoreboard(folder, scoreboard)]
 
 
 def pairs() -> list[dict[str, Any]]:
@@ -258,7 +287,7 @@ def report() -> dict[str, Any]:
 
 def bare() -> tuple[dict[str, Any], dict[str, Any]]:
     """A month in which nothing was declared and nothing arrived."""
-    empty_board = board() | {"deliverables": [], "attempts": [], "bundle": None}
+    empty_board = board() | {"deliverables": []}
     empty_board["counts"] = dict.fromkeys(empty_board["counts"], 0)
     empty_report = report() | {"meters": [], "top_tenants": [], "causes": [], "conflicts": [], "late": [], "landing": []}
     empty_report["variance"] = {"counts_repeats": False, "counts_repeats_why": "", "meters": [], "currencies": [], "pairs": []}
@@ -361,12 +390,12 @@ def test_every_figure_equals_the_json_and_none_is_missing(site: Path, page: str,
 
 def test_same_input_same_bytes_and_only_changed_paths_are_returned(tmp_path: Path) -> None:
     written = build(tmp_path, board(), report())
-    names = ["scoreboard.json", "metering/2026-04.json", "metering/2026-04.html", "index.html"]
+    names = ["metering/2026-04.json", "metering/2026-04.html", "scoreboard.json", "index.html"]
     assert written == [tmp_path / name for name in names]
     before = {path: path.read_bytes() for path in written}
     assert build(tmp_path, board(), report()) == []
     changed = board()
-    changed["code"] = "000000000000"
+    changed["deliverables"][0]["code"] = "000000000000"
     assert build(tmp_path, changed, report()) == [tmp_path / "scoreboard.json", tmp_path / "index.html"]
     build(tmp_path, board(), report())
     assert {path: path.read_bytes() for path in written} == before

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_site import bare, board, report
+from test_site import bare, board, build, report
 from test_site_finance import dashboard, night
 from test_site_invoices import batch, previews, what_if
 
-from mc_pipelines.site.build import build, replace, what_if_page
+from mc_pipelines.site.build import replace, what_if_page
 from mc_pipelines.site.finance import build_board, build_tonight
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from mc_pipelines import demo, samples
-from mc_pipelines.close import Attempt, attempt
+from mc_pipelines.attempts import Attempt
+from mc_pipelines.close import attempt
 from mc_pipelines.engine import connect
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Lake

@@ -12,7 +12,8 @@ from click.testing import Result
 from conftest import Bench
 from test_close_life import APRIL, approve, call, states, status, usage
 
-from mc_pipelines.close import attempt, journal_of
+from mc_pipelines.attempts import journal_of
+from mc_pipelines.close import attempt
 from mc_pipelines.close import lock as fix
 from mc_pipelines.closing.acts import approve as take_approval
 from mc_pipelines.closing.acts import lock

@@ -22,6 +22,7 @@ days AS (
     FROM months
     CROSS JOIN reference.sources AS sources
     CROSS JOIN LATERAL unnest(generate_series(greatest(months.period, sources.start), months.cutoff_day, INTERVAL 1 DAY)) AS step(day)
+    WHERE sources.deliverable = 'metering' AND sources.daily
 ),
 facts AS (
     SELECT 'usage_events' AS source, landing_day, file, rows_in, accepted, quarantined, left_because FROM landing.usage_events

@@ -4,10 +4,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from mc_pipelines.calendars import period_rows
-from mc_pipelines.close import month_key
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
+from mc_pipelines.windows import month_key
 
 STATES = ("open", "collecting")
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.close import journal_of, month_key
+from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.publication import handed_over
 from mc_pipelines.closing.states import ISSUED, fold
 from mc_pipelines.disk import writing
@@ -20,6 +20,7 @@ from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.invoicing.documents import guarded
 from mc_pipelines.rating.display import number_text
+from mc_pipelines.windows import month_key
 
 if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry

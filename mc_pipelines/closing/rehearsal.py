@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from mc_pipelines import report
+from mc_pipelines.attempts import Progress, journal_of
 from mc_pipelines.calendars import days, midnight
-from mc_pipelines.close import DELIVERABLE, Progress, as_of_instant, journal_of, month_key, pinned
+from mc_pipelines.close import DELIVERABLE, pinned
 from mc_pipelines.closing.holds import holds
 from mc_pipelines.closing.states import REHEARSAL
 from mc_pipelines.code import code_digest
@@ -27,10 +28,11 @@ from mc_pipelines.faults import reach
 from mc_pipelines.gates import GateResult, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import SUMS, Sums, by_meter, tax_of
-from mc_pipelines.month_again import month_again
 from mc_pipelines.rating.display import money_of
 from mc_pipelines.rating.money import EXACT
 from mc_pipelines.runner import Workshop
+from mc_pipelines.window_again import window_again
+from mc_pipelines.windows import as_of_instant, month_key
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +67,7 @@ def rehearse(
     period, last = _night(shop, pins, month, day)
     con = connect()
     progress(f"rating {period[:7]} as if it ended after {last}")
-    month_again(shop, con, period, sorted(pins), pins, lambda bound: _ended(shop, bound, pins, period, last))
+    window_again(DELIVERABLE, shop, con, period, sorted(pins), pins, lambda bound: _ended(shop, bound, pins, period, last))
     from mc_pipelines.acceptance import evaluate
 
     gates = gates_of(home, DELIVERABLE)

@@ -1,6 +1,6 @@
-"""The predicate of a close: what is written about how its numbers came to be, and the way to read that back.
+"""The predicate of an attempt: what is written about how its numbers came to be, and the way to read that back.
 
-Here and nowhere else are its keys named. Computing belongs to close.py and reproduce.py, the signature around it to bundle.py.
+Here and nowhere else are its keys named. Computing belongs to attempts.py, close.py and reproduce.py, the signature around it to bundle.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,66 +22,70 @@ from mc_pipelines.evidence.retention import read_retention
 from mc_pipelines.gates import Gate
 from mc_pipelines.home import Home
 from mc_pipelines.runner import Workshop
+from mc_pipelines.windows import Window
 
 if TYPE_CHECKING:
-    from mc_pipelines.close import Closing
+    from mc_pipelines.attempts import Judged
     from mc_pipelines.evidence.entry import Entry
 
 MAX_BYTES = 32 << 20
 REPEATED = ("period", "as_of", "code", "inputs", "acceptance", "models")
-"""The keys that `Recorded.read` needs to compute the close again."""
+"""The keys that `Recorded.read` needs to compute a window again."""
 
 
 def predicate(
-    shop: Workshop, closing: "Closing", waivers: Sequence[Mapping[str, Any]], earlier: "Sequence[Entry]", head: Head
+    shop: Workshop, judged: "Judged", waivers: Sequence[Mapping[str, Any]], earlier: "Sequence[Entry]", head: Head
 ) -> dict[str, Any]:
     """Code, parameters, pinned inputs, landing files, SQL, gates, the waivers that stand, earlier attempts, and the journal's head before this one."""
     retention = read_retention(shop.home)
     return {
-        "deliverable": closing.deliverable,
-        "period": closing.period[:7],
-        "as_of": closing.as_of,
+        "deliverable": judged.deliverable,
+        "period": judged.window.name,
+        "window": judged.window.key,
+        "as_of": judged.as_of,
         "code": {"version": code_version(), "digest": code_digest(shop.home)},
         "run_id": shop.run_id,
-        "verdict": report.verdict(closing.results),
+        "verdict": report.verdict(judged.results),
         "inputs": [
             {"name": name, "version": version, "digest": shop.lake.files_digest(name, version)}
-            for name, version in sorted(closing.pins.items())
+            for name, version in sorted(judged.pins.items())
         ],
-        "landing": _landed(shop, closing.pins),
-        "models": {model.key: _declared(model) for model in shop.catalog.ordered()},
-        "acceptance": [gate.model_dump() for gate in closing.gates],
-        "gates": [result.to_json() for result in closing.results],
-        "waivers": [*waivers, *_explained(shop, closing)],
-        "merkle": roots(closing.files),
+        "landing": _landed(shop, judged.pins),
+        "models": {model.key: _declared(model) for model in shop.catalog.behind(shop.catalog.judged(judged.deliverable))},
+        "acceptance": [gate.model_dump() for gate in judged.gates],
+        "gates": [result.to_json() for result in judged.results],
+        "waivers": [*waivers, *_explained(shop, judged)],
+        "merkle": roots(judged.files),
         "earlier_attempts": [
             {key: entry.body[key] for key in ("edition", "verdict", "digest", "bundle")} | {"refused": entry.refused} for entry in earlier
         ],
         "checkpoint": head.document(),
-        "retention": {"years": retention.evidence_years, "until": retention.until(closing.as_of)},
+        "retention": {"years": retention.evidence_years, "until": retention.until(judged.as_of)},
     }
 
 
-def _explained(shop: Workshop, closing: "Closing") -> list[dict[str, Any]]:
-    """The signed explanations of the month: each waives one difference."""
+def _explained(shop: Workshop, judged: "Judged") -> list[dict[str, Any]]:
+    """The signed explanations of the window: each waives one difference. None where nothing here is explained."""
+    if "reference.explained" not in judged.pins:
+        return []
     con = connect()
-    shop.lake.view(con, "reference.explained", closing.pins["reference.explained"])
+    shop.lake.view(con, "reference.explained", judged.pins["reference.explained"])
     return report.records(
         con,
         "SELECT tenant_id, meter, reason, note AS rationale, owner, expires, signed_by AS person, entry FROM reference.explained "
-        f"WHERE signed_by IS NOT NULL AND period = DATE '{closing.period}' ORDER BY tenant_id, meter",
+        f"WHERE signed_by IS NOT NULL AND period = DATE '{judged.window.key}' ORDER BY tenant_id, meter",
     )
 
 
 def _landed(shop: Workshop, pins: Mapping[str, int]) -> list[dict[str, Any]]:
-    con = connect()
-    for table in ("landing.usage_events", "landing.gateway_log"):
+    con, tables = connect(), sorted(name for name in pins if name.startswith("landing."))
+    for table in tables:
         shop.lake.view(con, table, pins[table])
-    return report.records(
-        con,
-        "SELECT 'usage_events' AS source, landing_day, file, sha256, bytes FROM landing.usage_events WHERE left_because IS NULL "
-        "UNION ALL SELECT 'gateway_log', landing_day, file, sha256, bytes FROM landing.gateway_log WHERE left_because IS NULL ORDER BY ALL",
-    )
+    files = [
+        f"SELECT '{table.partition('.')[2]}' AS source, landing_day, file, sha256, bytes FROM {table} WHERE left_because IS NULL"
+        for table in tables
+    ]
+    return report.records(con, f"{' UNION ALL '.join(files)} ORDER BY ALL") if files else []
 
 
 def _declared(model: Model) -> dict[str, Any]:
@@ -100,8 +104,8 @@ def _declared(model: Model) -> dict[str, Any]:
 class Recorded:
     """What a predicate says, in the types that computing takes. `digests` are those of the pinned tables, by name."""
 
-    period: str
-    as_of: str
+    deliverable: str
+    window: Window
     code: str
     pins: Mapping[str, int]
     digests: Mapping[str, str]
@@ -114,8 +118,8 @@ class Recorded:
         try:
             models = {key: _model(key, declared) for key, declared in found["models"].items()}
             return cls(
-                period=f"{found['period']}-01",
-                as_of=found["as_of"],
+                deliverable=found["deliverable"],
+                window=Window(found["period"], found.get("window", f"{found['period']}-01"), found["as_of"]),
                 code=found["code"]["digest"],
                 pins={each["name"]: each["version"] for each in found["inputs"]},
                 digests={each["name"]: each["digest"] for each in found["inputs"]},
@@ -124,7 +128,7 @@ class Recorded:
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise MissionError(
-                f"the predicate is not that of a close which can be computed again ({type(error).__name__}: {error}); name a close's bundle"
+                f"the predicate is not that of an attempt which can be computed again ({type(error).__name__}: {error}); name the bundle of one"
             ) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
-from mc_pipelines.close import month_key, pinned
+from mc_pipelines.close import pinned
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import sha256
@@ -28,6 +28,7 @@ from mc_pipelines.rating.money import EXACT, ZERO, total
 from mc_pipelines.rating.subscriptions import held
 from mc_pipelines.reference_tables import meters_of
 from mc_pipelines.runner import Work, Workshop, bind_views
+from mc_pipelines.windows import month_key
 
 if TYPE_CHECKING:
     import duckdb

@@ -1,4 +1,4 @@
-"""Writes the site of one close: the gate scoreboard, the metering report, and beside each its JSON.
+"""Writes the gate scoreboard and the pages of a close, and beside each its JSON.
 
 Selection, order and the files belong here; wording and layout are in the templates, numbers in `format`, drawings in `charts`.
 """
@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -34,43 +34,43 @@ _NUMERIC = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
 _NAMES = re.compile(r"(^|_)(id|key|line|item|offset|period|day|path|status|digest|version)$")
 
 
-def build(
+def build_close(
     site: Path,
-    scoreboard: Mapping[str, Any],
     metering: Mapping[str, Any],
     batch: Mapping[str, Any] = MappingProxyType({}),
     previews: Mapping[str, bytes] = MappingProxyType({}),
-    others: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
     """Write pages and JSON of one close under `site`; returns the paths whose bytes changed, in the order written.
 
-    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`,
-    `others` pages that the scoreboard leads to: (path, label).
+    `batch` is what is said of all invoices, empty where none was rated; `previews` are the tenants' files by `<folder>/<file>`.
     The same documents give the same bytes: no clock, no run, no state of the folder enters. Raises MissionError for a period that is
     no month, jinja2.UndefinedError where a field is missing.
     """
-    for name, document in (("scoreboard", scoreboard), ("metering report", metering)):
-        if not MONTH.fullmatch(str(document["period"])):
-            raise MissionError(f"site: the {name}'s period {document['period']!r} is no month; give it as YYYY-MM")
     month = str(metering["period"])
-    files = {
-        site / "scoreboard.json": canonical_json(scoreboard),
-        site / "metering" / f"{month}.json": canonical_json(metering),
-        site / "metering" / f"{month}.html": metering_page(metering, bool(batch)),
-    }
+    if not MONTH.fullmatch(month):
+        raise MissionError(f"site: the metering report's period {month!r} is no month; give it as YYYY-MM")
+    files = {f"metering/{month}.json": canonical_json(metering), f"metering/{month}.html": metering_page(metering, bool(batch))}
     if batch:
-        files |= {site / "invoices" / month / name: data for name, data in previews.items()}
+        files |= {f"invoices/{month}/{name}": data for name, data in previews.items()}
         files |= {
-            site / "invoices" / f"{month}.json": canonical_json(batch),
-            site / "invoices" / f"{month}.html": environment().get_template("invoices.html.j2").render(invoices.context(batch)).encode(),
+            f"invoices/{month}.json": canonical_json(batch),
+            f"invoices/{month}.html": environment().get_template("invoices.html.j2").render(invoices.context(batch)).encode(),
         }
-    files[site / "index.html"] = scoreboard_page(scoreboard, month, bool(batch), others)
+    return [*write(site, files), *_swept(site / "invoices", month, {site / name for name in files})]
+
+
+def build_scoreboard(site: Path, scoreboard: Mapping[str, Any]) -> list[Path]:
+    """Write the scoreboard and its JSON under `site`; returns the paths whose bytes changed. As `build_close` in everything else."""
+    return write(site, {"scoreboard.json": canonical_json(scoreboard), "index.html": scoreboard_page(scoreboard)})
+
+
+def write(site: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Put each file in its place below `site`; returns the paths whose bytes changed."""
     with writing(site):
-        changed = [path for path, data in files.items() if replace(path, data)]
-        return [*changed, *_swept(site / "invoices", month, files)]
+        return [site / name for name, data in files.items() if replace(site / name, data)]
 
 
-def _swept(folder: Path, month: str, files: Mapping[Path, bytes]) -> list[Path]:
+def _swept(folder: Path, month: str, files: Container[Path]) -> list[Path]:
     """Take away what an earlier close of the month showed of invoices and this one does not."""
     found = [*folder.glob(f"{month}.*"), *folder.glob(f"{month}/*/*")]
     gone = sorted(path for path in found if path not in files)
@@ -132,24 +132,20 @@ def words(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def scoreboard_page(scoreboard: Mapping[str, Any], month: str, invoiced: bool = False, others: Sequence[tuple[str, str]] = ()) -> bytes:
-    """The gate scoreboard as HTML; `month` is the metering report that it links to, `invoiced` where there is a page of invoices too."""
-    board = {"attempts": [], "bundle": None, **scoreboard}
+def scoreboard_page(scoreboard: Mapping[str, Any]) -> bytes:
+    """The gate scoreboard as HTML."""
     page = (
         environment()
         .get_template("scoreboard.html.j2")
         .render(
-            board=board,
-            fig=Figures(board),
-            month=month,
-            invoiced=invoiced,
-            others=others,
-            headline=headline(board),
-            outcome="waived" if board["verdict"] != "passed" and board["released"] else board["verdict"],
+            board=scoreboard,
+            fig=Figures(scoreboard),
+            headline=headline(scoreboard),
+            outcome="waived" if scoreboard["verdict"] != "passed" and scoreboard["released"] else scoreboard["verdict"],
             spark=spark,
             history_table=history_table,
             table=offending_table,
-            bundle=None if board["bundle"] is None else shlex.quote(f"evidence/{board['bundle']}"),
+            quoted=lambda bundle: shlex.quote(f"evidence/{bundle}"),
         )
     )
     return page.encode()

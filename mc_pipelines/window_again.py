@@ -1,20 +1,20 @@
-"""A month's tables computed in one connection, over tables as they are pinned; nothing is written to the lake.
+"""A window's tables computed in one connection, over tables as they are pinned; nothing is written to the lake.
 
-So a close is reproduced from what it pins, and the running month is rehearsed before it ends.
+So an attempt is reproduced from what it pins, and the running month is rehearsed before it ends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mc_pipelines import report
-from mc_pipelines.close import month_models
 from mc_pipelines.runner import Work, Workshop, bind_views, computed
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def month_again(
+def window_again(
+    deliverable: str,
     shop: Workshop,
     con: "duckdb.DuckDBPyConnection",
     period: str,
@@ -22,11 +22,11 @@ def month_again(
     pins: Mapping[str, int],
     prepare: "Callable[[duckdb.DuckDBPyConnection], None]" = lambda con: None,
 ) -> None:
-    """Views of the pinned tables, but every table of the month computed anew, upstream first, once `prepare` has seen the connection.
+    """Views of the pinned tables, but every table of the deliverable's window computed anew, upstream first, once `prepare` has seen the connection.
 
-    A table that others read through earlier months has those as they are pinned, for as long as it takes. A table that nobody built yet has none.
+    A table that others read through earlier windows has those as they are pinned, for as long as it takes. A table that nobody built yet has none.
     """
-    marts = {model.key: model for model in month_models(shop)}
+    marts = {model.key: model for model in shop.catalog.judged(deliverable)}
     report.month_views(shop, con, period, [table for table in tables if table in pins], pins)
     prepare(con)
     looked_back = {
@@ -36,7 +36,7 @@ def month_again(
         if scope == "through" and dep in marts and dep in pins
     }
     pinned = {key: con.sql(f"FROM {key} LIMIT 0").to_arrow_table().schema for key in marts if key in pins}
-    con.execute("CREATE SCHEMA IF NOT EXISTS metering")
+    con.execute(f'CREATE SCHEMA IF NOT EXISTS "{deliverable}"')
     for key, model in marts.items():
         bind_views(shop, con, model)
         rows = computed(Work(shop, con, model, (period,), pins)).filter(f"{model.header.window} = DATE '{period}'").to_arrow_table()
