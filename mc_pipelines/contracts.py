@@ -82,6 +82,8 @@ class Contract:
     version: str
     fields: tuple[Field, ...]
     path: Path
+    rules: tuple[tuple[str, str], ...] = ()
+    """Reason code and SQL condition of what is wrong with a row as a whole, or with a field beside other data."""
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -107,6 +109,21 @@ class Contract:
 def literal(value: Any) -> str:
     """A SQL text literal."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def related(field: str, to: str) -> tuple[str, str] | None:
+    """Reason code and SQL condition of a field that must be found elsewhere, as a contract's relationships name that; None for nothing known.
+
+    An instant outside the calendar is possible, but no local day and no period exists for it: it could never be counted.
+    """
+    if to == "tenants.tenant_id":
+        return f"{field}:unknown_tenant", f'"{field}" IS NOT NULL AND "{field}" NOT IN (SELECT tenant_id FROM reference.tenants)'
+    if to == "calendar.instants":
+        at = f'"typed {field}"'
+        possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}'"
+        outside = f"({at} < (SELECT begins FROM reference.calendar) OR {at} >= (SELECT ends FROM reference.calendar))"
+        return f"{field}:outside_calendar", f"{possible} AND {outside}"
+    return None
 
 
 def promise(contract: Contract) -> dict[str, Any]:

@@ -4,15 +4,16 @@ What a contract then means stands in `contracts.py`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.contracts import NUMBER, TYPES, Contract, Field, literal
+from mc_pipelines.contracts import NUMBER, TYPES, Contract, Field, literal, related
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.reference import line_at, load_yaml
 
 NAME = r"[a-z][a-z0-9_]*"
 PLACE = r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)?"
@@ -45,8 +46,6 @@ def load_contract(path: Path) -> Contract:
     from open_data_contract_standard.model import OpenDataContractStandard
     from pydantic import ValidationError
 
-    from mc_pipelines.reference import line_at, load_yaml
-
     loaded = load_yaml(path)
     if not isinstance(loaded, dict):
         raise MissionError(f"{path}:1: not an ODCS contract: expected keys with their values, got {loaded!r}.")
@@ -65,9 +64,36 @@ def load_contract(path: Path) -> Contract:
     wheres = [f"{path}:{line_at(path, ('schema', 0, 'properties', at))}" for at in range(len(declared.schema_[0].properties))]
     fields = tuple(_field(where, each, path) for where, each in zip(wheres, declared.schema_[0].properties, strict=True))
     _check_places(wheres, fields)
-    contract = Contract(path.name.partition(".")[0], declared.version, fields, path)
+    own = _needed(path)
+    rules = dict(own.rules if own else ()) | dict(_rules(path, declared.schema_[0]))
+    contract = Contract(path.name.partition(".")[0], declared.version, fields, path, tuple(rules.items()))
     _check_whole(contract)
     return contract
+
+
+def _rules(path: Path, schema: Any) -> Iterator[tuple[str, str]]:
+    """What the contract says of whole rows (`quality`), and of fields that must be found elsewhere (`relationships`)."""
+    for at, rule in enumerate(schema.quality or ()):
+        if (
+            rule.type != "custom"
+            or rule.engine != "duckdb"
+            or not re.fullmatch(f"{NAME}:{NAME}", rule.name or "")
+            or not rule.implementation
+        ):
+            raise MissionError(
+                f"{path}:{line_at(path, ('schema', 0, 'quality', at))}: a rule of rows has type custom, engine duckdb, a name `field:reason`, "
+                "and as implementation a SQL condition over the fields' texts that is true where the row is bad."
+            )
+        yield rule.name, f"({rule.implementation})"
+    for at, field in enumerate(schema.properties):
+        for each in field.relationships or ():
+            rule = related(field.name, str(each.to))
+            if rule is None:
+                where = f"{path}:{line_at(path, ('schema', 0, 'properties', at))}"
+                raise MissionError(
+                    f"{where}: {field.name}: relationship to {each.to!r}; known are tenants.tenant_id and calendar.instants."
+                )
+            yield rule
 
 
 def _field(where: str, declared: Any, path: Path) -> Field:

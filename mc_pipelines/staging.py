@@ -10,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import personal, rawlines
-from mc_pipelines.contracts import EARLIEST, LATEST, Contract, Field, literal
+from mc_pipelines.contracts import Contract, Field, literal
 from mc_pipelines.errors import MissionError
 from mc_pipelines.fields import select
 from mc_pipelines.landing import LandedFile
@@ -37,36 +37,6 @@ COPIES = """
         PARTITION BY landing_day, event_key ORDER BY ingested_at, {payload}, replay_of NULLS FIRST) AS copy
     FROM judged SEMI JOIN repeated USING (landing_day, event_key)"""
 """Few events come more than once in a day: only those are put in order, by ingest time, then by what they say."""
-UNKNOWN_TENANT = {"tenant_id:unknown_tenant": "tenant_id IS NOT NULL AND tenant_id NOT IN (SELECT tenant_id FROM reference.tenants)"}
-
-
-def _outside_calendar(field: str) -> dict[str, str]:
-    """An instant that is possible, but for which no local day and no period exists: it could never be counted."""
-    at = f'"typed {field}"'
-    possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}'"
-    outside = f"({at} < (SELECT begins FROM reference.calendar) OR {at} >= (SELECT ends FROM reference.calendar))"
-    return {f"{field}:outside_calendar": f"{possible} AND {outside}"}
-
-
-CROSS_RULES = {
-    "usage_events": {
-        # This character parts the names in the digest of an identity: with it inside a name, two events could be taken for one.
-        "id:separator": "contains(id, chr(31)) OR contains(source, chr(31))",
-        "amends:missing": "kind IN ('void', 'replace') AND (amends_source IS NULL OR amends_id IS NULL)",
-        **UNKNOWN_TENANT,
-        **_outside_calendar("occurred_at"),
-    },
-    "gateway_log": {"hour:not_full": '"typed hour" <> date_trunc(\'hour\', "typed hour")'}
-    | UNKNOWN_TENANT
-    | _outside_calendar("hour")
-    | _outside_calendar("occurred_at"),
-}
-ORDER = {
-    "tenants": "tenant_id",
-    "issued_invoices": "invoice",
-    "usage_events": "landing_day, occurred_at, event_key, copy",
-    "gateway_log": "landing_day, tenant_id, meter, hour, id, item, quantity, occurred_at",
-}
 
 
 @dataclass(frozen=True)
@@ -155,15 +125,15 @@ def _shown(contract: Contract) -> str:
 def _refused_texts(contract: Contract) -> str:
     """SQL: what a quarantined row still says of tenant, type and quantity, so that its value can be shown."""
     names = {field.name for field in contract.fields}
-    kind = "left(type, 200)" if "type" in names else "CAST(NULL AS VARCHAR)"
+    tenant, kind = (f"left({name}, 200)" if name in names else "CAST(NULL AS VARCHAR)" for name in ("tenant_id", "type"))
     amounts = ", ".join(f'"{field.name}"' for field in contract.fields if field.logical == "number")
-    return f"""CASE WHEN bad THEN left(tenant_id, 200) END AS refused_tenant, CASE WHEN bad THEN {kind} END AS refused_type,
-               CASE WHEN bad THEN left(coalesce({amounts}), 200) END AS refused_quantity"""
+    return f"""CASE WHEN bad THEN {tenant} END AS refused_tenant, CASE WHEN bad THEN {kind} END AS refused_type,
+               CASE WHEN bad THEN left(coalesce({amounts or "NULL"}), 200) END AS refused_quantity"""
 
 
 def _rules(contract: Contract) -> dict[str, str]:
     own = {f"{field.name}:{code}": rule for field in contract.fields for code, rule in field.rules().items()}
-    return own | CROSS_RULES.get(contract.source, {})
+    return own | dict(contract.rules)
 
 
 def _typed(contract: Contract, field: Field) -> str:
@@ -178,14 +148,16 @@ def _typed(contract: Contract, field: Field) -> str:
 def _accepted(con: "duckdb.DuckDBPyConnection", contract: Contract) -> "duckdb.DuckDBPyRelation":
     columns = ", ".join(f'"{field.name}"' for field in contract.fields)
     if contract.source != "usage_events":
-        return con.sql(f"SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad ORDER BY {ORDER[contract.source]}")
+        return con.sql(
+            f"SELECT landing_day, {columns}, extras, replay_of FROM judged WHERE NOT bad ORDER BY landing_day, {columns}, extras"
+        )
     texts = [f'CAST("{field.name}" AS VARCHAR)' for field in contract.fields]
     con.execute(COPIES.format(payload=digest(f"CAST(to_json([{', '.join([*texts, 'extras'])}]) AS VARCHAR)")))
     return con.sql(f"""
         SELECT landing_day, {columns}, extras, replay_of, epoch_us(occurred_at) AS occurred_us, event_key, coalesce(copies.copy, 1) AS copy,
                CASE WHEN kind <> 'usage' THEN {AMENDS_KEY} END AS amends_key
         FROM judged LEFT JOIN copies ON copies.row = judged.rowid
-        WHERE NOT bad ORDER BY {ORDER[contract.source]}""")
+        WHERE NOT bad ORDER BY landing_day, occurred_at, event_key, copy""")
 
 
 def _refused(con: "duckdb.DuckDBPyConnection", contract: Contract, run_id: str) -> "duckdb.DuckDBPyRelation":

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import Bench, event, seen
 
-from mc_pipelines.attempts import Attempt
+from mc_pipelines.attempts import Attempt, standing
 from mc_pipelines.cli import main
 from mc_pipelines.close import attempt
 from mc_pipelines.errors import MissionError

@@ -137,7 +137,7 @@ def board() -> dict[str, Any]:
                 "title": "Metering close",
                 "about": "Usage counted and reconciled.",
                 "window": "2026-04",
-                "pages": [["metering/2026-04.html", "Metering 2026-04"], ["invoices/2026-04.html", "Invoices 2026-04"]],
+                "pages": [["metering/2026-04.html", "Metering 2026-04"]],
                 "gates": metering,
                 "attempts": [attempt, attempt | {"edition": 2, "bundle": bundle, "failed": []}],
                 "bundle": bundle,
