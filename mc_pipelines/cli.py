@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_attempt, cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign, cli_waive
+from mc_pipelines import cli_attempt, cli_audits, cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign, cli_waive
 from mc_pipelines.cli_attempt import attempted, ran_job, run_windows, say
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
@@ -183,6 +183,7 @@ def _contiguous(wanted: list[str]) -> list[list[str]]:
 
 for _command in (
     *cli_attempt.COMMANDS,
+    *cli_audits.COMMANDS,
     *cli_close.COMMANDS,
     *cli_finance.COMMANDS,
     *cli_sign.COMMANDS,

@@ -1,0 +1,1 @@
+"""Predictive operations: audit sampling, quotas, misuse sandbox, drills and the model card."""

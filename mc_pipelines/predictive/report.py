@@ -1,0 +1,101 @@
+"""What a sprint's bundle of predictive operations holds beside its rows: the audit dashboard, the drills and the model card, as JSON documents.
+
+Only selection and naming belong here; every figure is a column of a mart.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.predictive.card_mart import card_of
+from mc_pipelines.report import records
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.windows import Window
+
+REPORT, DRILLS, CARD = "predictive.json", "drills.json", "model-card.json"
+OPEN_READS, MONTHS_SHOWN = 50, 200
+
+
+def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
+    """The documents by path in the bundle. `con` shows the sprint's tables."""
+    found = {REPORT: _report(con, window), DRILLS: _drills(con, window)}
+    card = card_of(con, window.as_of)
+    return found | ({CARD: card} if card else {})
+
+
+def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:
+    return {
+        "sprint": window.name,
+        "first_day": window.key,
+        "as_of": window.as_of,
+        "live": records(con, "SELECT model, model_version, live_since, previous_version, rollbacks FROM predictive.live ORDER BY model"),
+        "rollout": records(con, "SELECT ga_tenants, served, coverage FROM predictive.rollout"),
+        "unserved": records(con, "SELECT tenant_id FROM predictive.rollout_tenants WHERE served = 0 ORDER BY tenant_id"),
+        "audit_coverage": records(con, "SELECT in_scope, audited, coverage FROM predictive.audit_coverage"),
+        "audits": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.audits"),
+        "seeds": records(
+            con,
+            "SELECT seeds.model_version, seeds.seed, seeds.entry, seeds.published_at, seeds.published_at < sprints.start_utc AS before_data "
+            f"FROM predictive.seeds AS seeds JOIN reference.sprints AS sprints USING (sprint) WHERE sprint = DATE '{window.key}' ORDER BY ALL",
+        ),
+        "strata": records(
+            con,
+            "SELECT plan.model_version, plan.stratum, plan.population, plan.deviation, plan.planned, coalesce(done.judged, 0) AS judged, "
+            "coalesce(done.overturned, 0) AS overturned FROM predictive.audit_plan AS plan "
+            "LEFT JOIN predictive.overturned_strata AS done ON done.stratum = plan.stratum ORDER BY plan.model_version, plan.stratum",
+        ),
+        "reads": records(con, "SELECT status, reader, count(*) AS reads FROM predictive.audit_reads GROUP BY ALL ORDER BY ALL"),
+        "auditors": records(
+            con,
+            "SELECT assigned AS auditor, count(*) AS reads, CAST(sum(in_time) AS BIGINT) AS in_time, "
+            "count(*) FILTER (WHERE verdict = 'overturned') AS overturned FROM predictive.audit_reads GROUP BY ALL ORDER BY ALL",
+        ),
+        "not_in_time": records(
+            con,
+            "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
+            f"ORDER BY due_at, decision_id, reader LIMIT {OPEN_READS}",
+        ),
+        "quotas": records(
+            con,
+            "SELECT tenant_id, month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
+            f"ORDER BY unrefused DESC, remaining / greatest(monthly_budget, 1), tenant_id, month LIMIT {MONTHS_SHOWN}",
+        ),
+        "sandbox": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.sandbox ORDER BY rule"),
+        "service": records(
+            con,
+            "SELECT model_version, CAST(sum(decisions) AS BIGINT) AS decisions, CAST(sum(errors) AS BIGINT) AS errors, max(p95_ms) AS worst_p95_ms "
+            "FROM predictive.service GROUP BY model_version ORDER BY model_version",
+        ),
+        "card": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_check ORDER BY model"),
+        "surfaces": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_linked ORDER BY surface"),
+    }
+
+
+def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:
+    steps = records(
+        con,
+        "SELECT drill_id, playbook, ran_at, step, action, started_at, finished_at, "
+        "(epoch_us(finished_at) - epoch_us(started_at)) // 1000000 AS seconds, outcome, alert, decision FROM predictive.drill_steps "
+        "ORDER BY ran_at, drill_id, step",
+    )
+    drills: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        about = {key: step.pop(key) for key in ("drill_id", "playbook", "ran_at")}
+        drill = drills.setdefault(about["drill_id"], about | {"outcome": "passed", "steps": []})
+        drill["steps"].append(step)
+        if step["outcome"] == "failed":
+            drill["outcome"] = "failed"
+    return {
+        "sprint": window.name,
+        "as_of": window.as_of,
+        "playbooks": records(
+            con,
+            "SELECT done.playbook, playbooks.title, playbooks.owner, playbooks.runbook, playbooks.steps, done.drills, done.passed "
+            "FROM predictive.drilled AS done JOIN predictive.playbooks AS playbooks USING (playbook) ORDER BY playbook",
+        ),
+        "drills": list(drills.values()),
+        "rehearsals": records(
+            con, "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - differing AS equal, differing, elapsed_ms FROM predictive.rehearsal ORDER BY ran_at"
+        ),
+    }
