@@ -13,8 +13,6 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
-    import duckdb
-
     from mc_pipelines.windows import Window
 
 
@@ -53,7 +51,9 @@ def plan(sprint: str, model_version: str, as_json: bool) -> None:
 
 @audits.command()
 @click.argument("sprint")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for one CSV per auditor; without it they are printed.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for one CSV per auditor; without it they are printed."
+)
 @click.option("--overdue", is_flag=True, help="Only reads that are open past their due instant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reads as JSON.")
 def worklist(sprint: str, out: Path | None, overdue: bool, as_json: bool) -> None:

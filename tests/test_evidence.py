@@ -276,9 +276,7 @@ def test_code_that_cannot_read_the_tables_names_the_code_that_can(home: Home) ->
     models = dict(recorded.catalog.models)
     models["metering.variance"] = replace(models["metering.variance"], sql="SELECT gone AS period FROM metering.usage_period")
     other = replace(recorded, code="0123456789abcdef", catalog=replace(recorded.catalog, models=models))
-    with pytest.raises(
-        MissionError, match=r"made by code 0123456789ab, and this checkout cannot .* the checkout that made it.*gone"
-    ):
+    with pytest.raises(MissionError, match=r"made by code 0123456789ab, and this checkout cannot .* the checkout that made it.*gone"):
         reproduce(home, bundle, other)
 
 

@@ -38,14 +38,20 @@ def plan(work: "Work") -> "duckdb.DuckDBPyRelation":
     ).fetchall()
     history = {
         (sprint, stratum): (int(judged), int(overturned))
-        for sprint, stratum, judged, overturned in work.con.sql("SELECT sprint, stratum, judged, overturned FROM predictive.stratum_history").fetchall()
+        for sprint, stratum, judged, overturned in work.con.sql(
+            "SELECT sprint, stratum, judged, overturned FROM predictive.stratum_history"
+        ).fetchall()
     }
     by_version: dict[tuple[date, str], dict[str, int]] = {}
     for sprint, version, stratum, population in counted:
         by_version.setdefault((sprint, version), {})[stratum] = int(population)
     schema = {
-        **{"sprint": "DATE", "model_version": "VARCHAR", "stratum": "VARCHAR", "population": "BIGINT"},
-        **{"deviation": "DECIMAL", "planned": "BIGINT"},
+        "sprint": "DATE",
+        "model_version": "VARCHAR",
+        "stratum": "VARCHAR",
+        "population": "BIGINT",
+        "deviation": "DECIMAL",
+        "planned": "BIGINT",
     }
     return relation_of(work, schema, _planned(settings, by_version, history))
 
@@ -82,8 +88,16 @@ def sample(work: "Work") -> "duckdb.DuckDBPyRelation":
         params=work.params,
     ).fetchall()
     schema = {
-        **{"sprint": "DATE", "decision_id": "VARCHAR", "reader": "VARCHAR", "model_version": "VARCHAR", "stratum": "VARCHAR"},
-        **{"tenant_id": "VARCHAR", "place": "BIGINT", "digest": "VARCHAR", "auditor": "VARCHAR", "due_at": "TIMESTAMP"},
+        "sprint": "DATE",
+        "decision_id": "VARCHAR",
+        "reader": "VARCHAR",
+        "model_version": "VARCHAR",
+        "stratum": "VARCHAR",
+        "tenant_id": "VARCHAR",
+        "place": "BIGINT",
+        "digest": "VARCHAR",
+        "auditor": "VARCHAR",
+        "due_at": "TIMESTAMP",
     }
     return relation_of(work, schema, (read for seeded in drawn for read in _reads(work, settings, *seeded)))
 
@@ -91,11 +105,15 @@ def sample(work: "Work") -> "duckdb.DuckDBPyRelation":
 def _reads(work: "Work", settings: Settings, sprint: date, version: str, seed: str, ends: datetime) -> Iterator[tuple[Any, ...]]:
     """Every read of one version's sample, in the order of strata and places; of a decision the first read before the second."""
     con, about = work.con, {"sprint": sprint, "version": version}
-    planned = con.sql("SELECT stratum, planned FROM predictive.audit_plan WHERE sprint = $sprint AND model_version = $version", params=about)
+    planned = con.sql(
+        "SELECT stratum, planned FROM predictive.audit_plan WHERE sprint = $sprint AND model_version = $version", params=about
+    )
     sizes: dict[str, int] = dict(planned.fetchall())
     if not sizes:
         return
-    con.execute("CREATE OR REPLACE TEMP TABLE sampled_from AS FROM predictive.in_scope WHERE sprint = $sprint AND model_version = $version", about)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE sampled_from AS FROM predictive.in_scope WHERE sprint = $sprint AND model_version = $version", about
+    )
     places = bottom_k(con, "sampled_from", seed, "decision_id", "stratum", sizes).to_pylist()
     tenants = dict(con.sql("SELECT decision_id, tenant_id FROM sampled_from").fetchall())
     by_stratum: dict[str, list[str]] = {}
@@ -142,9 +160,19 @@ def summary(work: "Work") -> "duckdb.DuckDBPyRelation":
         params=work.params,
     ).fetchall()
     schema = {
-        **{"sprint": "DATE", "selected": "BIGINT", "completed": "BIGINT", "completion": "DECIMAL", "judged": "BIGINT", "upheld": "BIGINT"},
-        **{"agreement": "DECIMAL", "agreement_lower": "DECIMAL", "proving_size": "BIGINT", "second_reads": "BIGINT"},
-        **{"readers_agree": "BIGINT", "overdue": "BIGINT", "ladder": "VARCHAR"},
+        "sprint": "DATE",
+        "selected": "BIGINT",
+        "completed": "BIGINT",
+        "completion": "DECIMAL",
+        "judged": "BIGINT",
+        "upheld": "BIGINT",
+        "agreement": "DECIMAL",
+        "agreement_lower": "DECIMAL",
+        "proving_size": "BIGINT",
+        "second_reads": "BIGINT",
+        "readers_agree": "BIGINT",
+        "overdue": "BIGINT",
+        "ladder": "VARCHAR",
     }
     return relation_of(work, schema, ((*_summed(settings, *row), _ladder(work, settings, row[0])) for row in counted))
 

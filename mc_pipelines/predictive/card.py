@@ -22,7 +22,7 @@ SCHEMA = Path(__file__).parent / "schemas" / "cyclonedx-bom-1.6.schema.json"
 ABSENT = ("spdx.schema.json", "jsf-0.82.schema.json")
 """Schemas that a card needs nothing of; what would need them is refused."""
 WHOLE = "all"
-SIZE, CAVEAT = "mission:n", "mission:caveat"
+SIZE, CAVEAT = "mission:n", "ethicalConsiderations"
 Figure = Mapping[str, Any]
 """metric, slice, value, lower (None where no bound is stated) and n; numbers as exact text."""
 
@@ -90,18 +90,19 @@ def card(declared: Card, figures: Sequence[Figure], as_of: str) -> dict[str, Any
                 "useCases": [*declared.uses, *(f"Not for: {each}" for each in declared.not_for)],
                 "technicalLimitations": list(declared.limitations),
                 "performanceTradeoffs": list(declared.tradeoffs),
-                "ethicalConsiderations": [{"name": each.title, "mitigationStrategy": each.text} for each in declared.caveats],
+                CAVEAT: [{"name": each.title, "mitigationStrategy": each.text} for each in declared.caveats],
             },
             "properties": [{"name": f"{SIZE}:{each['metric']}:{each['slice']}", "value": str(each["n"])} for each in figures],
         },
     }
-    content = sha256(canonical({"component": component, "as_of": as_of, "card": declared.card_version}))
+    beside = {"card_version": declared.card_version, "title": declared.title, "contact": declared.contact}
+    content = sha256(canonical({"component": component, "as_of": as_of, **beside}))
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, content)}",
         "version": 1,
-        "metadata": {"timestamp": as_of, "properties": [{"name": "mission:card_version", "value": declared.card_version}]},
+        "metadata": {"timestamp": as_of, "properties": [{"name": f"mission:{name}", "value": value} for name, value in beside.items()]},
         "components": [component],
     }
 
@@ -155,11 +156,11 @@ def validate(found: Mapping[str, Any]) -> list[str]:
 @cache
 def _validator() -> Any:  # jsonschema ships no types
     from jsonschema import Draft7Validator
-    from referencing import Registry, Resource
+    from referencing import Registry
     from referencing.jsonschema import DRAFT7
 
-    nothing = {"not": {}, "definitions": {"signature": {"not": {}}}}
+    nothing: dict[str, Any] = {"not": {}, "definitions": {"signature": {"not": {}}}}
     registry: Registry[Any] = Registry().with_resources(
-        [(f"http://cyclonedx.org/schema/{name}", Resource(contents=nothing, specification=DRAFT7)) for name in ABSENT]
+        [(f"http://cyclonedx.org/schema/{name}", DRAFT7.create_resource(nothing)) for name in ABSENT]
     )
     return Draft7Validator(json.loads(SCHEMA.read_text(encoding="utf-8")), registry=registry)

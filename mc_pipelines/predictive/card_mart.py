@@ -22,14 +22,22 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 def checked(work: "Work") -> "duckdb.DuckDBPyRelation":
     """One row per sprint that has figures: in how much its card differs from the live version, the mart and the standard, and in what."""
     schema = {
-        **{"sprint": "DATE", "model": "VARCHAR", "card_version": "VARCHAR", "describes": "VARCHAR", "live": "VARCHAR"},
-        **{"figures": "BIGINT", "differences": "BIGINT", "which": "VARCHAR"},
+        "sprint": "DATE",
+        "model": "VARCHAR",
+        "card_version": "VARCHAR",
+        "describes": "VARCHAR",
+        "live": "VARCHAR",
+        "figures": "BIGINT",
+        "differences": "BIGINT",
+        "which": "VARCHAR",
     }
     sprints = work.con.sql(
         "SELECT sprint, cutoff_day FROM reference.sprints WHERE sprint BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) ORDER BY sprint",
         params=work.params,
     ).fetchall()
-    return relation_of(work, schema, (row for sprint, cutoff in sprints for row in _checked(work.con, sprint, f"{cutoff}T23:59:59.999999Z")))
+    return relation_of(
+        work, schema, (row for sprint, cutoff in sprints for row in _checked(work.con, sprint, f"{cutoff}T23:59:59.999999Z"))
+    )
 
 
 def _checked(con: "duckdb.DuckDBPyConnection", sprint: Any, as_of: str) -> list[tuple[Any, ...]]:

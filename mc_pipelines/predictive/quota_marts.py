@@ -45,8 +45,16 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 def quota_months(work: "Work") -> "duckdb.DuckDBPyRelation":
     """A row for every tenant with a quota and every UTC month that a sprint of `work` touches, counted up to the sprint's end."""
     schema = {
-        **{"sprint": "DATE", "tenant_id": "VARCHAR", "month": "DATE", "monthly_budget": "DECIMAL", "spent": "DECIMAL", "remaining": "DECIMAL"},
-        **{"refused": "BIGINT", "would_refuse": "BIGINT", "unrefused": "BIGINT", "exhausted_on": "DATE"},
+        "sprint": "DATE",
+        "tenant_id": "VARCHAR",
+        "month": "DATE",
+        "monthly_budget": "DECIMAL",
+        "spent": "DECIMAL",
+        "remaining": "DECIMAL",
+        "refused": "BIGINT",
+        "would_refuse": "BIGINT",
+        "unrefused": "BIGINT",
+        "exhausted_on": "DATE",
     }
     sprints = work.con.sql(
         "SELECT sprint, start_utc, end_utc, cutoff_day FROM reference.sprints "

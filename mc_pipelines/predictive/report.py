@@ -96,6 +96,7 @@ def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         ),
         "drills": list(drills.values()),
         "rehearsals": records(
-            con, "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - differing AS equal, differing, elapsed_ms FROM predictive.rehearsal ORDER BY ran_at"
+            con,
+            "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - differing AS equal, differing, elapsed_ms FROM predictive.rehearsal ORDER BY ran_at",
         ),
     }

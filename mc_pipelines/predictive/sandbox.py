@@ -25,7 +25,11 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 def replayed(work: "Work") -> "duckdb.DuckDBPyRelation":
     """A row for each rule and one for all together, per sprint that has labelled history by its cut-off."""
     names = ("rule", "about", "example_allowed", "example_refused")
-    schema = {"sprint": "DATE", **dict.fromkeys(names, "VARCHAR"), **dict.fromkeys((*COUNTS, "good_tenants", "good_tenants_blocked"), "BIGINT")}
+    schema = {
+        "sprint": "DATE",
+        **dict.fromkeys(names, "VARCHAR"),
+        **dict.fromkeys((*COUNTS, "good_tenants", "good_tenants_blocked"), "BIGINT"),
+    }
     return relation_of(work, schema | dict.fromkeys(SHARES, "DECIMAL"), _rows(work))
 
 
@@ -43,7 +47,7 @@ def _rows(work: "Work") -> Iterator[tuple[Any, ...]]:
             "QUALIFY row_number() OVER (PARTITION BY case_id ORDER BY landing_day, occurred_at, tenant_id, label) = 1",
             {"cutoff": cutoff},
         )
-        judged = judge(con, "history", rules) if con.sql("FROM history LIMIT 1").fetchone() else []
+        judged = judge(con, "history", rules) if con.execute("FROM history LIMIT 1").fetchone() else []
         for row in judged:
             rule = by_name.get(row["rule"])
             told = (rule.about, _shown(rule.example_allowed), _shown(rule.example_refused)) if rule else ("All rules together.", None, None)

@@ -49,7 +49,9 @@ def publish(home: "Home", sprint: str, model_version: str) -> "Entry":
 def _published(entries: "Sequence[Entry]", sprint: str, model: str, model_version: str) -> "Entry | None":
     """The first entry that published it; a later one would change nothing."""
     wanted = (sprint, model, model_version)
-    return next((each for each in seeds_of(entries) if (each.body["sprint"], each.body["model"], each.body["model_version"]) == wanted), None)
+    return next(
+        (each for each in seeds_of(entries) if (each.body["sprint"], each.body["model"], each.body["model_version"]) == wanted), None
+    )
 
 
 def seeds_of(entries: "Sequence[Entry]") -> "list[Entry]":
@@ -68,7 +70,8 @@ def seeds(work: "Work") -> "duckdb.DuckDBPyRelation":
     for entry in seeds_of(journal.entries()) if journal else ():
         first.setdefault((entry.body["sprint"], entry.body["model_version"]), entry)
     rows = (
-        (date.fromisoformat(sprint), version, entry.body["seed"], entry.number, _instant(entry)) for (sprint, version), entry in first.items()
+        (date.fromisoformat(sprint), version, entry.body["seed"], entry.number, _instant(entry))
+        for (sprint, version), entry in first.items()
     )
     schema = {"sprint": "DATE", "model_version": "VARCHAR", "seed": "VARCHAR", "entry": "BIGINT", "published_at": "TIMESTAMP"}
     return relation_of(work, schema, rows)

@@ -1,0 +1,57 @@
+"""The pages of a sprint of predictive operations, drawn from the documents that its bundle holds: audit dashboard, drills, model card."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mc_pipelines.predictive.card import CAVEAT, figures_of
+from mc_pipelines.predictive.report import CARD, DRILLS, REPORT
+from mc_pipelines.site.build import canonical_json, environment
+from mc_pipelines.site.format import Figures
+
+
+def pages(files: Mapping[str, bytes], window: str) -> dict[str, bytes]:
+    """HTML and JSON by path below the site, from a bundle's payload."""
+    report, drills = json.loads(files[REPORT]), json.loads(files[DRILLS])
+    card = json.loads(files[CARD]) if CARD in files else None
+    link = _link(card) if card else ""
+    found = {
+        f"predictive/{window}.json": canonical_json(report),
+        f"predictive/{window}.html": _drawn("predictive", report, link=link),
+        f"predictive/{window}-drills.json": canonical_json(drills),
+        f"predictive/{window}-drills.html": _drawn("drills", drills),
+    }
+    if card:
+        found |= {f"{link.removesuffix('.html')}.json": canonical_json(card), link: card_page(card)}
+    return found
+
+
+def _drawn(name: str, report: Mapping[str, Any], **beside: Any) -> bytes:
+    return environment().get_template(f"{name}.html.j2").render(report=report, fig=Figures(report), **beside).encode()
+
+
+def _link(card: Mapping[str, Any]) -> str:
+    """The stable path of the customer page."""
+    return str(next(each["url"] for each in card["components"][0]["externalReferences"] if each["type"] == "model-card"))
+
+
+def card_page(card: Mapping[str, Any]) -> bytes:
+    """A model card as customers read it."""
+    component = card["components"][0]
+    model, said = component["modelCard"], {each["name"]: each["value"] for each in card["metadata"]["properties"]}
+    considered = model["considerations"]
+    document = {
+        "title": said["mission:title"],
+        "card_version": said["mission:card_version"],
+        "contact": said["mission:contact"],
+        "describes": component["version"],
+        "as_of": card["metadata"]["timestamp"],
+        "about": component["description"],
+        "caveats": [{"title": each["name"], "text": each["mitigationStrategy"]} for each in considered[CAVEAT]],
+        "uses": considered["useCases"],
+        "users": considered["users"],
+        "limitations": considered["technicalLimitations"],
+        "tradeoffs": considered["performanceTradeoffs"],
+        "figures": figures_of(card),
+    }
+    return environment().get_template("card.html.j2").render(card=document, fig=Figures(document)).encode()
