@@ -1,0 +1,186 @@
+"""Token buckets replayed over decisions, and what is left of monthly budgets. How a quota is declared is not known here.
+
+A table of decisions has tenant_id, decision_id, occurred_at (TIMESTAMP, UTC) and cost (DECIMAL(38,9)); its name stands in the queries as given,
+so code names it, never data.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import accumulate
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+from mc_pipelines.errors import MissionError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+MICRO, NANO = 10**6, 10**9
+UNITS = MICRO * NANO
+"""Units of one token: a rate with nine decimals adds a whole number of them each microsecond."""
+MOST = NANO
+"""The largest capacity: tokens left, in billionths, fit 64 bits."""
+BATCH = 1_000_000
+LAST_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Tokens per second, and the most tokens there can be; it starts full. MissionError where the numbers are none of a bucket."""
+
+    rate: Decimal
+    capacity: Decimal
+
+    def __post_init__(self) -> None:
+        exact = all(value.is_finite() and (Fraction(value) * NANO).denominator == 1 for value in (self.rate, self.capacity))
+        if not (exact and 0 <= self.rate <= MOST and 0 < self.capacity <= MOST):
+            raise MissionError(
+                f"rate {self.rate} a second, capacity {self.capacity}: write at most nine decimals, a rate from 0 and a capacity above 0, "
+                f"both up to {MOST}."
+            )
+
+
+class Left(NamedTuple):
+    """A bucket between two decisions: its units, and the microsecond at which they were counted."""
+
+    units: int
+    at: int
+
+
+def replay(con: "duckdb.DuckDBPyConnection", decisions: str, buckets: Mapping[str, Bucket]) -> "pa.Table":
+    """Per decision tenant_id, decision_id, would_refuse and tokens_left (DECIMAL(38,9), rounded down), by tenant, occurred_at, decision_id.
+
+    Before a decision the bucket holds min(capacity, tokens + seconds * rate); a decision that costs more is refused and takes nothing.
+    Integers throughout. Both columns are NULL for a tenant without a bucket. MissionError for a decision without time, or without cost.
+    """
+    import pyarrow as pa
+
+    _judged(con, decisions)
+    query = f"""
+        SELECT tenant_id, decision_id, epoch_us(occurred_at) AS at,
+            CAST(CAST(least(cost, {2 * MOST}) AS DECIMAL(19, 9)) * CAST({NANO} AS DECIMAL(10, 0)) AS BIGINT) AS cost
+        FROM {decisions} ORDER BY tenant_id, occurred_at, decision_id"""
+    batches, left = [], dict[str, Left]()
+    for batch in con.sql(query).to_arrow_reader(BATCH):
+        refused, tokens = _replayed(batch, buckets, left)
+        columns = [batch["tenant_id"], batch["decision_id"], refused, tokens]
+        batches.append(pa.record_batch(columns, ["tenant_id", "decision_id", "would_refuse", "tokens_left"]))
+    text, decimal = pa.string(), pa.decimal128(38, 9)
+    schema = pa.schema({"tenant_id": text, "decision_id": text, "would_refuse": pa.bool_(), "tokens_left": decimal})
+    return pa.Table.from_batches(batches, schema)
+
+
+def _judged(con: "duckdb.DuckDBPyConnection", decisions: str) -> None:
+    strange = f"FROM {decisions} WHERE occurred_at IS NULL OR cost IS NULL OR cost < 0 ORDER BY ALL LIMIT 1"
+    if found := con.execute(f"SELECT decision_id, occurred_at, cost {strange}").fetchone():
+        raise MissionError(f"{decisions}: decision {found[0]} at {found[1]} costs {found[2]}. Give it a time, and a cost of 0 or more.")
+
+
+def _replayed(batch: "pa.RecordBatch", buckets: Mapping[str, Bucket], left: dict[str, Left]) -> "tuple[pa.Array, pa.Array]":
+    """would_refuse and tokens_left of sorted decisions; `left` carries the buckets from batch to batch."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    runs = pc.run_end_encode(batch["tenant_id"])
+    times, costs = batch["at"].to_pylist(), batch["cost"].to_pylist()
+    refused: list[bool | None] = []
+    tokens: list[int | None] = []
+    first = 0
+    for tenant, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        if bucket := buckets.get(tenant):
+            start = left.get(tenant) or Left(int(bucket.capacity * UNITS), times[first])
+            left[tenant] = _taken(bucket, start, times[first:end], costs[first:end], refused, tokens)
+        else:
+            refused += [None] * (end - first)
+            tokens += [None] * (end - first)
+        first = end
+    words = np.zeros((len(tokens), 2), np.int64)
+    known = pa.array(tokens, pa.int64())
+    words[:, 0] = known.fill_null(0).to_numpy()
+    present = known.is_valid().buffers()[1]
+    return pa.array(refused, pa.bool_()), pa.Array.from_buffers(pa.decimal128(38, 9), len(tokens), [present, pa.py_buffer(words)])
+
+
+def _taken(
+    bucket: Bucket, left: Left, times: Iterable[int], costs: Iterable[int], refused: list[bool | None], tokens: list[int | None]
+) -> Left:
+    """Run decisions (microseconds in order, costs in billionths of a token) through a bucket; what each leaves is added to the two lists."""
+    rate, capacity = int(bucket.rate * NANO), int(bucket.capacity * UNITS)
+    units, last = left
+    for at, cost in zip(times, costs, strict=True):
+        units += (at - last) * rate
+        last = at
+        if units > capacity:
+            units = capacity
+        after = units - cost * MICRO
+        refused.append(after < 0)
+        if after >= 0:
+            units = after
+        tokens.append(units // MICRO)
+    return Left(units, last)
+
+
+def burn_down(con: "duckdb.DuckDBPyConnection", decisions: str, budgets: Mapping[str, Decimal]) -> "pa.Table":
+    """Per tenant and UTC day with decisions: spent that day, in its month so far, the monthly budget and what is left of it (below 0: overspent).
+
+    Budget and left are NULL for a tenant without a budget.
+    """
+    query = f"""
+        WITH budgets AS (SELECT unnest($tenants) AS tenant_id, CAST(unnest($budgets) AS DECIMAL(38, 9)) AS budget),
+        days AS (SELECT tenant_id, CAST(occurred_at AS DATE) AS day, CAST(sum(cost) AS DECIMAL(38, 9)) AS spent FROM {decisions} GROUP BY ALL),
+        months AS (
+            SELECT *, CAST(sum(spent) OVER (PARTITION BY tenant_id, date_trunc('month', day) ORDER BY day) AS DECIMAL(38, 9)) AS spent_in_month
+            FROM days
+        )
+        SELECT tenant_id, day, spent, spent_in_month, budget, CAST(budget - spent_in_month AS DECIMAL(38, 9)) AS left_of_budget
+        FROM months LEFT JOIN budgets USING (tenant_id) ORDER BY tenant_id, day"""
+    bound = {"tenants": list(budgets), "budgets": [str(budget) for budget in budgets.values()]}
+    return con.sql(query, params=bound).to_arrow_table()
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A month's spending as of a day: so far, a day (the mean of the last seven with decisions, rounded), and when the budget is reached.
+
+    `exhausted_on` may lie in the past; it is None where the month ends before the budget does.
+    """
+
+    tenant_id: str
+    budget: Decimal
+    spent: Decimal
+    mean: Decimal
+    exhausted_on: date | None
+
+
+def forecasts(days: "pa.Table", as_of: date) -> list[Forecast]:
+    """One forecast per tenant with a budget and decisions up to `as_of`, from the rows of `burn_down`, in order of the tenants."""
+    spent: dict[str, tuple[Decimal, dict[date, Decimal]]] = {}
+    for row in days.to_pylist():
+        if row["budget"] is not None and row["day"] <= as_of:
+            spent.setdefault(row["tenant_id"], (row["budget"], {}))[1][row["day"]] = row["spent"]
+    return [forecast(tenant, budget, by_day, as_of) for tenant, (budget, by_day) in sorted(spent.items())]
+
+
+def forecast(tenant: str, budget: Decimal, spent: Mapping[date, Decimal], as_of: date) -> Forecast:
+    """From what a tenant spent on days up to `as_of`, of which there is at least one: those of the month count, the last seven give the mean."""
+    month = sorted(day for day in spent if (day.year, day.month) == (as_of.year, as_of.month))
+    so_far = list(accumulate(spent[day] for day in month))
+    total = so_far[-1] if so_far else Decimal(0)
+    last = [spent[day] for day in sorted(spent)[-LAST_DAYS:]]
+    mean = Fraction(sum(last, Decimal(0))) / len(last)
+    rounded = Decimal(f"{round(mean * NANO)}e-9")
+    return Forecast(tenant, budget, total, rounded, _exhausted(budget, list(zip(month, so_far, strict=True)), mean, as_of))
+
+
+def _exhausted(budget: Decimal, so_far: Sequence[tuple[date, Decimal]], mean: Fraction, as_of: date) -> date | None:
+    if reached := [day for day, total in so_far if total >= budget]:
+        return reached[0]
+    left = Fraction(budget - (so_far[-1][1] if so_far else 0))
+    month_end = (as_of.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    days = ceil(left / mean) if mean else None
+    return as_of + timedelta(days=days) if days is not None and days <= (month_end - as_of).days else None
