@@ -27,7 +27,8 @@ from mc_pipelines.predictive.sampling import (
 
 EXPECTED = [*(f"{n * 25 / 10000:.4f}" for n in range(17)), "0.05", "0.06", "0.07", "0.08", "0.09", "0.10", "0.125", "0.15", "0.175"]
 
-# Audit Guide "Audit Sampling" (AICPA 2017), appendix A, tables A-1 and A-2: tolerable rate in percent, then the size per expected rate.
+# Audit Guide "Audit Sampling" (AICPA 2017), appendix A, as transcribed in the tests of the R package jfa, tables A-1 and A-2:
+# tolerable rate in percent, then the size per expected rate.
 A1 = """
 2: 149 236 313 386 590 1030
 3: 99 157 157 208 257 303 392 562 846 1466
@@ -42,6 +43,7 @@ A1 = """
 20: 14 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 30 30 37 37 44 50 88 193 720
 """
 # The guide prints 112 for 7 % with 3.25 % and 3.5 %, at which the risk is 0.1007; 113 is the first size with no more than 0.10.
+# Where jfa computes 423 (5 %, 3.5 %) and 1313 (8 %, 7 %), its doubles make ceil(14) = 15 and ceil(91) = 92; 400 and 1300 are by exact rates.
 A2 = """
 2: 114 194 194 265 398 708 1463
 3: 76 129 129 129 176 221 265 390 590 974
