@@ -34,3 +34,9 @@ def test_previews_of_some_tenants_are_rated_written_signed_and_verified(tmp_path
     assert size["lines"] >= 30  # ten charges each, at least one line a charge
     assert {row["model"] for row in size["profile"]} >= {"metering.rated", "bundle, signed", "bundle, verified"}
     assert all(size["bytes"].values())
+
+
+def test_buckets_and_sample_are_those_by_hand(tmp_path: Path) -> None:
+    found = bench("predictive", tmp_path, "--decisions", "40K")
+    assert 0 < found["refused"] < 40_000
+    assert [step["rows"] for step in found["steps"]] == [40_000, 2_000, 40_000, 2_000, 40_000]

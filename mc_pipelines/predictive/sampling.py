@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-MOST = 1_000_000
+MOST = 100_000
 """No plan asks people to read more than this."""
 NINTH, TWELFTH = Decimal("1e-9"), Decimal("1e-12")
 SAME = 1 + 1e-9
@@ -29,21 +29,21 @@ def sample_size(expected: Decimal, tolerable: Decimal, confidence: Decimal, popu
     """The smallest n with P(X <= ceil(n * expected)) <= 1 - confidence, X the errors in a sample of n at the tolerable rate.
 
     Binomial; hypergeometric with ceil(tolerable * population) errors where the population is known, and then never more than the population.
-    MissionError where no sample can show it, or only one of more than a million.
+    MissionError where no sample can show it, or only one of more than 100,000.
     """
     if not 0 <= expected < tolerable < 1 or not 0 < confidence < 1:
         raise MissionError(
             f"expected {expected}, tolerable {tolerable}, confidence {confidence}: no sample shows that. "
             "Write shares with 0 <= expected < tolerable < 1 and 0 < confidence < 1."
         )
-    most, rate = MOST if population is None else population, Fraction(expected)
+    most, rate = min(MOST, MOST if population is None else population), Fraction(expected)
     allowed, first, last = (1, 1, min(most, floor(1 / rate))) if rate else (0, 1, most)
     while first <= last:
         # Among the sizes that allow equally many errors the risk falls, so the largest is asked first.
         if _meets(last, allowed, tolerable, confidence, population):
             return _first_meeting(first, last, allowed, tolerable, confidence, population)
         allowed, first, last = allowed + 1, last + 1, min(most, floor((allowed + 1) / rate)) if rate else most
-    if population is not None:
+    if population is not None and population <= MOST:
         return population
     raise MissionError(
         f"expected {expected}, tolerable {tolerable}, confidence {confidence}: more than {MOST} would have to be read. "
