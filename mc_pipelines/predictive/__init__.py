@@ -1,0 +1,1 @@
+"""Predictive operations: decisions, their audits, quotas, drills, rehearsals and the model card."""
