@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from mc_pipelines.errors import MissionError
-from mc_pipelines.generated import AGAIN, Place, Row, Spoil, by_day, instant, land, land_spoilt, new_file, shuffled, text_of
+from mc_pipelines.generated import AGAIN, Place, Row, Spoil, by_day, instant, land, land_spoilt, new_file, text_of
 from mc_pipelines.predictive import simulated_operations as operations
-from mc_pipelines.predictive.simulated_decisions import Decision, Rollout, decide, limited, quotas, rollout, weights
-from mc_pipelines.predictive.simulated_truth import LIVE, PLAIN, PLAYBOOKS, Answers, Quota, Troubles, Truth
+from mc_pipelines.predictive.simulated_decisions import Decision, decide, limited, quotas, rollout, weights
+from mc_pipelines.predictive.simulated_truth import LIVE, PLAIN, Answers, Quota, Troubles, Truth
 
 REPEATED = 400
 """One decision in so many lands again the day after."""
@@ -71,13 +71,14 @@ def simulate(
     seed: int,
     window: tuple[datetime, datetime] | None = None,
     troubles: Troubles = PLAIN,
-    playbooks: Sequence[str] = PLAYBOOKS,
+    playbooks: Mapping[str, Sequence[str]] = operations.PLAYBOOKS,
+    surfaces: Sequence[str] = operations.SURFACES,
     faults: bool = True,
     place: Place = new_file,
 ) -> Truth:
     """Land decisions of UTC days `first` to `last` and the operations of `window` ([start, end), all days unless given) under `landing`.
 
-    `faults` plants bad rows and copies. Audits are answered later, by `audit_answers`. MissionError for impossible arguments and for a
+    `playbooks` are the steps of each. `faults` plants bad rows and copies. Audits are answered later, by `audit_answers`. MissionError for impossible arguments and for a
     landed file that `place` refuses.
     """
     start, end = window or (datetime.combine(first, time(), UTC), datetime.combine(last + timedelta(days=1), time(), UTC))
@@ -98,10 +99,10 @@ def simulate(
         "drills": (operations.drills(seed, start, playbooks, troubles), "ran_at"),
         "rehearsals": (operations.rehearsals(seed, start, troubles), "ran_at"),
         "abuse_history": (operations.abuse_history(seed, tenants, start, datetime.combine(first, time(), UTC)), "occurred_at"),
-        "card_links": (operations.card_links(start, troubles), "checked_at"),
+        "card_links": (operations.card_links(start, surfaces, troubles), "checked_at"),
     }
     rows, malformed = _land(landing, seed, made, around, (first, last), faults, place)
-    return _truth(seed, (start, end), made, granted, {name: each for name, (each, _) in around.items()}, rows, malformed)
+    return _truth(seed, frozenset(ga), (start, end), made, granted, {name: each for name, (each, _) in around.items()}, rows, malformed)
 
 
 def _land(
@@ -143,6 +144,7 @@ def _repeated(seed: int, row: Row) -> bool:
 
 def _truth(
     seed: int,
+    ga: frozenset[str],
     window: tuple[datetime, datetime],
     made: Sequence[Decision],
     granted: tuple[Quota, ...],
@@ -171,7 +173,11 @@ def _truth(
         errors=by_status["error"],
         refusals=by_status["refused"],
         duplicates=rows["decisions"] - len(made) - sum(malformed.get("decisions", {}).values()),
-        served=frozenset(each.tenant_id for each in made if each.version == LIVE and start <= each.at < end and each.status != "refused"),
+        served=frozenset(
+            each.tenant_id
+            for each in made
+            if each.tenant_id in ga and each.version == LIVE and start <= each.at < end and each.status == "ok"
+        ),
         strata=dict(strata),
         overturned=frozenset(each.decision_id for each in made if each.overturned),
         quotas=granted,
@@ -192,7 +198,7 @@ def _over(made: Sequence[Decision], granted: Sequence[Quota], window: tuple[date
     spent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for each in made:
         if each.status != "refused":
-            spent[each.month] += each.spends
+            spent[each.month] += each.cost
     budgets = {each.tenant_id: each.monthly_budget for each in granted}
     return {tenant for (tenant, month), cost in spent.items() if month in months and cost > budgets[tenant]}
 

@@ -14,7 +14,7 @@ from math import ceil, exp
 from statistics import NormalDist
 
 from mc_pipelines.generated import Chance, Row, instant, shuffled, text_of
-from mc_pipelines.predictive.simulated_truth import BEFORE, LIVE, MODEL, Quota, Troubles
+from mc_pipelines.predictive.simulated_truth import BEFORE, LIVE, MODEL, OUTCOMES, Quota, Troubles
 from mc_pipelines.simulate import HOURS, WEEK
 
 SPREAD = 0.8
@@ -22,8 +22,7 @@ SPREAD = 0.8
 BURST = 60
 OVERTURNED = {"high_score": 100, "low_score": 300, "edge": 800}
 """Decisions in 100 000 that are overturned on the first day; half as many again on the last."""
-COSTS = (None, None, None, None, None, None, None, "2", "0.5", "1.25")
-"""What a decision costs; most say nothing and cost 1."""
+COSTS = ("1", "1", "1", "1", "1", "1", "1", "2", "0.5", "1.25")
 HOUR_OF = tuple(hour for hour, weight in enumerate(HOURS) for _ in range(weight))
 TOLERATED = Decimal("1.06")
 """A recording limiter refuses once a month's cost is this share of the budget: late, so that the overrun itself stays visible."""
@@ -31,7 +30,7 @@ TOLERATED = Decimal("1.06")
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision. `cost` is None where the row says nothing of it, which means 1."""
+    """One decision, as it is counted and landed."""
 
     number: int
     decision_id: str
@@ -42,7 +41,7 @@ class Decision:
     """In ten-thousandths."""
     status: str
     latency_ms: int
-    cost: str | None
+    cost: Decimal
     overturned: bool
 
     @property
@@ -50,17 +49,13 @@ class Decision:
         return "low_score" if self.score < 4500 else "edge" if self.score < 5500 else "high_score"
 
     @property
-    def spends(self) -> Decimal:
-        return Decimal(self.cost or 1)
-
-    @property
     def month(self) -> tuple[str, str]:
         """(tenant, month in UTC): what a budget is for."""
         return self.tenant_id, f"{self.at:%Y-%m}"
 
     def row(self, seed: int) -> Row:
-        outcome = {"low_score": "decline", "edge": "review", "high_score": "approve"}[self.stratum] if self.status == "ok" else "none"
-        row = {
+        outcome = OUTCOMES[self.stratum] if self.status == "ok" else "none"
+        return {
             "decision_id": self.decision_id,
             "tenant_id": self.tenant_id,
             "model": MODEL,
@@ -72,8 +67,8 @@ class Decision:
             "stratum": self.stratum,
             "status": self.status,
             "latency_ms": self.latency_ms,
+            "cost": str(self.cost),
         }
-        return row if self.cost is None else row | {"cost": self.cost}
 
 
 @dataclass(frozen=True)
@@ -134,6 +129,8 @@ def decide(
 ) -> list[Decision]:
     """`count` decisions in order of their instants within a day, before anything is refused."""
     names, marks = list(sizes), list(accumulate(sizes.values()))
+    # Of a small tenant's decisions a single error is more than what is tolerated.
+    failing = {name: 83 if troubles.errors else 4 if name == names[0] else 0 for name in names}
     burst = BURST if troubles.burst else 0
     made, number = [], 0
     for day, today in per_day(count - burst, first, last):
@@ -141,22 +138,26 @@ def decide(
             chance = Chance(seed, "decision", number)
             tenant = names[bisect_right(marks, chance.below(marks[-1]))]
             at = datetime.combine(day, time(HOUR_OF[chance.below(len(HOUR_OF))]), UTC) + timedelta(milliseconds=chance.below(3_600_000))
-            made.append(_decision(seed, number, tenant, at, plan, (first, last), troubles))
+            made.append(_decision(seed, number, tenant, at, plan, failing[tenant], (first, last), troubles))
             number += 1
     middle = (start + (end - start) / 2).replace(minute=0, second=0, microsecond=0)
     at_once = [middle + timedelta(seconds=step) for step in range(burst)]
-    made += [_decision(seed, number + step, names[0], at, plan, (first, last), troubles) for step, at in enumerate(at_once)]
+    made += [
+        _decision(seed, number + step, names[0], at, plan, failing[names[0]], (first, last), troubles) for step, at in enumerate(at_once)
+    ]
     return sorted(made, key=lambda each: (each.at, each.number))
 
 
-def _decision(seed: int, number: int, tenant: str, at: datetime, plan: Rollout, days: tuple[date, date], troubles: Troubles) -> Decision:
+def _decision(
+    seed: int, number: int, tenant: str, at: datetime, plan: Rollout, failing: int, days: tuple[date, date], troubles: Troubles
+) -> Decision:
     chance = Chance(seed, "answer", number)
     score = chance.between(5501, 10_000) if chance.below(100) < 62 else chance.between(0, 5500)
-    status = "error" if chance.below(1000) < (83 if troubles.errors else 4) else "ok"
-    latency = 30 + 12_000 // (40 + chance.below(400)) + (900 if troubles.errors else 0)
+    status = "error" if chance.below(1000) < failing else "ok"
+    latency = 30 + 12_000 // (50 + chance.below(400)) + (900 if troubles.errors else 0)
     ident = f"d-{text_of(seed, 'id', number)[:16]}"
     made = Decision(
-        number, ident, tenant, plan.version(tenant, at), at, score, status, latency, COSTS[chance.below(len(COSTS))], overturned=False
+        number, ident, tenant, plan.version(tenant, at), at, score, status, latency, Decimal(chance.one_of(COSTS)), overturned=False
     )
     return replace(made, overturned=status == "ok" and chance.below(100_000) < overturned_in(made.stratum, at.date(), *days, troubles))
 
@@ -165,7 +166,7 @@ def quotas(seed: int, made: Sequence[Decision], tenants: Sequence[str], over: Se
     """A quota per tenant that its use keeps well below, but for the tenants `over`, whose use of `month` is more than its budget."""
     spent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for each in made:
-        spent[each.month] += each.spends
+        spent[each.month] += each.cost
     rows = []
     for tenant in sorted(tenants):
         most = max((cost for (name, _), cost in spent.items() if name == tenant), default=Decimal(0))
@@ -179,8 +180,8 @@ def limited(made: Sequence[Decision], recorded: Mapping[str, Decimal]) -> list[D
     spent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     kept = []
     for each in made:
-        refused = each.tenant_id in recorded and spent[each.month] + each.spends > recorded[each.tenant_id] * TOLERATED
+        refused = each.tenant_id in recorded and spent[each.month] + each.cost > recorded[each.tenant_id] * TOLERATED
         if not refused:
-            spent[each.month] += each.spends
+            spent[each.month] += each.cost
         kept.append(replace(each, status="refused", latency_ms=2, overturned=False) if refused else each)
     return kept

@@ -1,25 +1,28 @@
 """Generated operations around the decisions: releases, drills, rehearsals, labelled abuse and links to the model card, as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from mc_pipelines.generated import Chance, Row, instant, shuffled, text_of
 from mc_pipelines.predictive.simulated_decisions import Rollout
-from mc_pipelines.predictive.simulated_truth import BEFORE, LIVE, MODEL, Troubles
+from mc_pipelines.predictive.simulated_truth import BEFORE, CARD, CARD_BEFORE, LIVE, MODEL, Troubles
 
 REHEARSED = 40
 CASES = 400
-STEPS = {
-    "rollback": ("See the error rate rise", "Decide to go back", "Deploy the version before", "Compare fifty outcomes"),
-    "abuse_spike": ("See probes of one tenant", "Decide which rule to set", "Set the rule", "See good tenants unhindered"),
-    "quota_exhaustion": ("See a budget near its end", "Ask the account's owner", "Raise or refuse", "See the burn-down"),
-    "model_outage": ("See no answers", "Decide on the fallback", "Switch to the fallback", "Switch back"),
+PLAYBOOKS = {
+    "model_rollback": (
+        "See the error share rise",
+        "Decide to go back",
+        "Deploy the version before",
+        "Compare fifty outcomes",
+        "Tell the tenants",
+    ),
+    "quota_exhaustion": ("See a budget near its end", "Ask the account's owner", "Raise it or refuse", "See the burn-down"),
+    "misuse_wave": ("See probes of one tenant", "Choose a rule", "Set it", "See that good tenants are not blocked", "Write down the case"),
 }
-SURFACES = {
-    "console": "https://console.example/models/anomaly/card",
-    "docs": "https://docs.example/models/anomaly",
-    "api": "https://api.example/v1/card",
-}
+"""Steps by playbook, as many as data/reference/playbooks.yaml declares."""
+SURFACES = ("accounts/list", "accounts/detail", "help/predictions")
+LINK = "https://mission-control.example/cards/churn-risk/{}.html"
 
 
 def releases(start: datetime, end: datetime, plan: Rollout, troubles: Troubles) -> list[Row]:
@@ -44,13 +47,13 @@ def releases(start: datetime, end: datetime, plan: Rollout, troubles: Troubles) 
     ]
 
 
-def drills(seed: int, start: datetime, playbooks: Sequence[str], troubles: Troubles) -> list[Row]:
+def drills(seed: int, start: datetime, playbooks: Mapping[str, Sequence[str]], troubles: Troubles) -> list[Row]:
     """One drill a playbook on the third to sixth day, one row a step; the last playbook is missed, or the first one fails, with the trouble."""
     rows: list[Row] = []
-    for number, playbook in enumerate(playbooks[:-1] if troubles.missed_drill else playbooks):
+    for number, playbook in enumerate(list(playbooks)[: -1 if troubles.missed_drill else None]):
         began = start + timedelta(days=2 + number % 4, hours=8, minutes=Chance(seed, "drill", playbook).below(120))
         at = began
-        for step, action in enumerate(STEPS.get(playbook, STEPS["rollback"]), 1):
+        for step, action in enumerate(playbooks[playbook], 1):
             done = at + timedelta(seconds=Chance(seed, f"step {playbook}", step).between(40, 900))
             failed = troubles.failed_drill and number == 0 and step == 3
             row = {
@@ -72,7 +75,7 @@ def drills(seed: int, start: datetime, playbooks: Sequence[str], troubles: Troub
 def rehearsals(seed: int, start: datetime, troubles: Troubles) -> list[Row]:
     """The version before, rebuilt on archived inputs on the third day."""
     at = start + timedelta(days=2, hours=9)
-    rows = []
+    rows: list[Row] = []
     for number in range(REHEARSED):
         archived = text_of(seed, "output", number)
         differs = troubles.rehearsal_differs and number < 3
@@ -117,16 +120,16 @@ def abuse_history(seed: int, tenants: Sequence[str], start: datetime, earliest: 
     return sorted(rows, key=lambda row: (row["occurred_at"], row["case_id"]))
 
 
-def card_links(start: datetime, troubles: Troubles) -> list[Row]:
+def card_links(start: datetime, surfaces: Sequence[str], troubles: Troubles) -> list[Row]:
     """Every surface that links the customer card, looked at on the fourth day."""
-    rows = []
-    for number, (surface, link) in enumerate(SURFACES.items()):
+    rows: list[Row] = []
+    for number, surface in enumerate(surfaces):
         behind, dead = troubles.card_behind and number == 0, troubles.dead_link and number == 1
         rows.append(
             {
                 "surface": surface,
-                "link": link,
-                "card_version": BEFORE if behind else LIVE,
+                "link": LINK.format(CARD_BEFORE if behind else CARD),
+                "card_version": CARD_BEFORE if behind else CARD,
                 "status": 404 if dead else 200,
                 "checked_at": instant(start + timedelta(days=3, hours=6, minutes=number)),
             }

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from mc_pipelines.generated import Row
 
-MODEL, BEFORE, LIVE = "anomaly", "1.3", "1.4"
-PLAYBOOKS = ("rollback", "abuse_spike", "quota_exhaustion", "model_outage")
-STRATA = ("low_score", "edge", "high_score")
+MODEL, BEFORE, LIVE = "churn-risk", "4.1.0", "4.2.0"
+CARD, CARD_BEFORE = "1.4", "1.3"
+OUTCOMES = {"low_score": "low", "edge": "medium", "high_score": "high"}
+"""What is decided, by stratum."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Truth:
     duplicates: int
     """Rows that say again what another row says."""
     served: frozenset[str]
-    """Tenants with a decision by the live version in the window that was not refused."""
+    """GA tenants to whom the live version gave an outcome in the window."""
     strata: Mapping[tuple[str, date], tuple[int, int]]
     """Stratum and UTC day: decisions with an outcome, and how many of them an auditor overturns."""
     overturned: frozenset[str]
