@@ -1,1 +1,1 @@
-"""Predictive operations: decisions, their audits, quotas, drills, rehearsals and the model card."""
+"""Predictive operations: audit sampling, quotas, misuse sandbox, drills and the model card."""
