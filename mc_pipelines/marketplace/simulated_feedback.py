@@ -81,9 +81,8 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
         rows.append(row)
         again = {"feedback_id": f"{ident}-b", "submitted_at": instant(at + timedelta(hours=chance.between(2, 40)))}
         if number % 7 == 3:
-            loud = {text: f"{text.upper().replace(' ', '  ')} !!" for text in (row["text"], *NEEDLES)}
-            rows.append(row | again | {"text": loud[row["text"]]})
-            personal |= {loud[needle].removesuffix(" !!") for needle in NEEDLES if needle in row["text"]}
+            rows.append(row | again | {"text": f"{_loud(row['text'])} !!"})
+            personal |= {_loud(needle) for needle in NEEDLES if needle in row["text"]}
             same.add(frozenset({ident, f"{ident}-b"}))
         elif number % 11 == 5:
             text = f"{AGAIN}{row['text'].split(' ', 1)[1]}: {row['text'].split(' ', 1)[0]}."
@@ -95,6 +94,10 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
         else:
             actions += _actions(seed, ident, at, end, ("open", "in_progress", "done"))
     return Feedback(rows, actions, frozenset(same), frozenset(other), frozenset(untracked), frozenset(personal))
+
+
+def _loud(text: str) -> str:
+    return text.upper().replace(" ", "  ")
 
 
 def _issue(number: int) -> dict[str, str]:

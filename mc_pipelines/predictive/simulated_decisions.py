@@ -20,7 +20,7 @@ from mc_pipelines.simulate import HOURS, WEEK
 SPREAD = 0.8
 """Standard deviation of the logarithm of a tenant's size."""
 BURST = 60
-OVERTURNED = {"high_score": 100, "low_score": 300, "edge": 800}
+OVERTURNED = {"high_score": 60, "low_score": 100, "edge": 400}
 """Decisions in 100 000 that are overturned on the first day; half as many again on the last."""
 COSTS = ("1", "1", "1", "1", "1", "1", "1", "2", "0.5", "1.25")
 HOUR_OF = tuple(hour for hour, weight in enumerate(HOURS) for _ in range(weight))
@@ -113,7 +113,7 @@ def per_day(count: int, first: date, last: date) -> list[tuple[date, int]]:
 def overturned_in(stratum: str, day: date, first: date, last: date, troubles: Troubles) -> int:
     """Decisions in 100 000 of this stratum and day that an auditor overturns."""
     span = max(1, (last - first).days)
-    return OVERTURNED[stratum] * (2 * span + (day - first).days) * (15 if troubles.overturns else 1) // (2 * span)
+    return OVERTURNED[stratum] * (2 * span + (day - first).days) * (25 if troubles.overturns else 1) // (2 * span)
 
 
 def decide(

@@ -18,7 +18,7 @@ class Troubles:
     """What makes a gate fail or warn, each off in plain operations; bad rows, copies and one overrun with refusals are in plain ones too."""
 
     overturns: bool = False
-    """Auditors overturn about one decision in twenty instead of one in three hundred."""
+    """Auditors overturn about one decision in fifty instead of one in a thousand."""
     slow_rollout: bool = False
     """Four GA tenants in ten stay on the version before."""
     rollback: bool = False
