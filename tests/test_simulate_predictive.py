@@ -11,11 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 import yaml
 
 from mc_pipelines.demo import place
+from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT
 from mc_pipelines.predictive import demo
@@ -189,6 +189,9 @@ def test_bad_rows_are_bad_in_the_way_that_their_reason_says(plain: tuple[Path, T
             assert field not in row
         elif code == "zone":
             assert datetime.fromisoformat(row[field]).tzinfo is None
+        elif code == "incomplete":
+            assert "completed_at" not in row
+            assert row[field] == "upheld"
         elif code == "duplicate_key":
             assert len(json.loads(line, object_pairs_hook=list)) == len(row) + 1
         else:
@@ -319,7 +322,9 @@ def test_planted_answers_are_late_open_and_contradicted(plain: tuple[Path, Truth
     verdicts: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         verdicts[row["decision_id"]] |= {row["verdict"]} if "verdict" in row else set()
-    assert (late, len(late), unanswered, len(unanswered)) == (answers.late, 4, answers.open, 5)
+    assert late == answers.late
+    assert unanswered == answers.open
+    assert (len(late), len(unanswered)) == (4, 5)
     both = {ident for ident, found in verdicts.items() if len(found) == 2}
     assert both <= answers.disagreements
     assert len(answers.disagreements) == 6
@@ -357,10 +362,11 @@ def test_the_big_file_holds_what_was_asked_for(tmp_path: Path) -> None:
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     simulate_big(one, 20_000, 50, 3)
     simulate_big(two, 20_000, 50, 3)
+    con = connect()
     counted = "count(*), count(DISTINCT decision_id), count(DISTINCT tenant_id), count(DISTINCT landing_day), count(DISTINCT stratum)"
-    assert duckdb.sql(f"SELECT {counted} FROM '{one}'").fetchall() == [(20_000, 20_000, 50, 26, 3)]
-    assert duckdb.sql(f"(FROM '{one}' EXCEPT FROM '{two}') UNION ALL (FROM '{two}' EXCEPT FROM '{one}')").fetchall() == []
+    assert con.sql(f"SELECT {counted} FROM '{one}'").fetchall() == [(20_000, 20_000, 50, 26, 3)]
+    assert con.sql(f"(FROM '{one}' EXCEPT FROM '{two}') UNION ALL (FROM '{two}' EXCEPT FROM '{one}')").fetchall() == []
     scores = "count(*) FILTER (WHERE (score < 0.45) <> (stratum = 'low_score') OR score NOT BETWEEN 0 AND 1)"
-    assert duckdb.sql(f"SELECT {scores} FROM '{one}'").fetchall() == [(0,)]
+    assert con.sql(f"SELECT {scores} FROM '{one}'").fetchall() == [(0,)]
     with pytest.raises(MissionError, match="a new file"):
         simulate_big(one, 20_000, 50, 3)

@@ -61,10 +61,15 @@ def simulate(
     file that `place` refuses.
     """
     most = len(CATEGORIES) * SIZE * ROUNDS
-    if not (sources and tenants and partners) or last - first < timedelta(days=9) or count < len(IMPOSSIBLE) or not 3 <= issues <= most:
+    if (
+        not (sources and len(tenants) > 1 and partners)
+        or last - first < timedelta(days=9)
+        or count < len(IMPOSSIBLE)
+        or not 3 <= issues <= most
+    ):
         raise MissionError(
             f"simulate: {len(sources)} sources, {len(tenants)} tenants, {len(partners)} partners, {first}..{last}, {count} requests, {issues} "
-            f"issues: name some of each, at least 10 days, at least {len(IMPOSSIBLE)} requests, and 3 to {most} issues."
+            f"issues: name some of each and two tenants, at least 10 days, at least {len(IMPOSSIBLE)} requests, and 3 to {most} issues."
         )
     begin, end = datetime.combine(first, time(), UTC), datetime.combine(last + timedelta(days=1), time(), UTC) - timedelta(seconds=1)
     events, known, refused = requests(seed, sources, tenants, begin, end, count, troubles)
@@ -74,21 +79,22 @@ def simulate(
         "feedback": (said.rows, "submitted_at"),
         "actions": (said.actions, "recorded_at"),
     }
-    rows, malformed, copies = {}, {}, 0
+    rows: dict[str, int] = {}
+    malformed: dict[str, dict[str, int]] = {}
+    copies: dict[str, int] = {}
     for source, (each, field) in landed.items():
         rows[source] = land(landing, source, source, by_day(each, field), place)
         if faults:
-            again = _copies(seed, source, landing, each, field, last, place) if source != "actions" else 0
+            copies[source] = _copies(seed, source, landing, each, field, last, place)
             malformed[source] = land_spoilt(landing, source, first + (last - first) / 2, each, SPOILS[source], place)
-            rows[source] += again + sum(malformed[source].values())
-            copies += again
+            rows[source] += copies[source] + sum(malformed[source].values())
     return Truth(
         seed=seed,
         end=end,
         rows=rows,
         malformed=malformed,
         requests=known,
-        impossible=frozenset(refused),
+        impossible=refused,
         copies=copies,
         feedback={row["feedback_id"]: row["category"] for row in said.rows},
         same_words=said.same_words,

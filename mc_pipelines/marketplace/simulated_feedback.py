@@ -79,7 +79,8 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
             personal.add(contact)
         row |= {"contact_consent": "yes" if consent else "no", "submitted_at": instant(at)}
         rows.append(row)
-        again = {"feedback_id": f"{ident}-b", "submitted_at": instant(at + timedelta(hours=chance.between(2, 40)))}
+        later = at + timedelta(hours=chance.between(2, 40))
+        again = {"feedback_id": f"{ident}-b", "submitted_at": instant(later)}
         if number % 7 == 3:
             rows.append(row | again | {"text": f"{_loud(row['text'])} !!"})
             personal |= {_loud(needle) for needle in NEEDLES if needle in row["text"]}
@@ -87,7 +88,7 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
         elif number % 11 == 5:
             text = f"{AGAIN}{row['text'].split(' ', 1)[1]}: {row['text'].split(' ', 1)[0]}."
             rows.append(row | again | {"text": text})
-            actions += _actions(seed, f"{ident}-b", at + timedelta(days=1), end, ("dropped",))
+            actions += _actions(seed, f"{ident}-b", later, end, ("dropped",))
             other.add(frozenset({ident, f"{ident}-b"}))
         if troubles.untracked and number in (1, 2):
             untracked.add(ident)

@@ -8,15 +8,16 @@ from mc_pipelines.marketplace.simulated_truth import Request, Troubles
 
 PEOPLE = ("Dana Whitfield-Osei", "Ravi Nakashima", "Ilse van Dorn", "Tomás Querubín", "Wen Achterberg")
 PATH = ("requested", "triaged", "approved", "connected")
-IMPOSSIBLE: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("requested",), "connected"),
-    (("requested", "withdrawn"), "approved"),
-    (("requested", "triaged", "rejected"), "connected"),
-    (("requested", "triaged", "approved", "connected"), "triaged"),
-    ((), "approved"),
+IMPOSSIBLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (("requested",), "connected", "transition"),
+    (("requested", "withdrawn"), "approved", "transition"),
+    (("requested", "triaged", "rejected"), "connected", "transition"),
+    (PATH, "triaged", "duplicate"),
+    ((), "approved", "transition"),
+    (("requested", "triaged"), "approved", "contradiction"),
 )
-"""(what happened, what cannot follow it); each is planted once."""
-Made = tuple[list[Row], dict[str, Request], set[tuple[str, str | None, str]]]
+"""(what happened, what cannot follow it, why); each is planted once. What contradicts speaks for another tenant."""
+Made = tuple[list[Row], dict[str, Request], dict[tuple[str, str], str]]
 
 
 def requests(
@@ -25,7 +26,7 @@ def requests(
     """Events in order of their instants, the requests, and the impossible transitions."""
     rows: list[Row] = []
     known: dict[str, Request] = {}
-    refused: set[tuple[str, str | None, str]] = set()
+    refused: dict[tuple[str, str], str] = {}
     for number in range(count):
         chance = Chance(seed, "request", number)
         ident, source, tenant = f"rq-{text_of(seed, 'request id', number)[:12]}", chance.one_of(sources), chance.one_of(tenants)
@@ -36,14 +37,16 @@ def requests(
         made = list(zip(states, times, strict=True))
         known[ident] = _known(made)
         if impossible:
-            made.append((impossible[1], (times[-1] if times else end - ago) + timedelta(hours=3)))
-            refused.add((ident, states[-1] if states else None, impossible[1]))
+            made.append((impossible[1], (times[-1] if times else end - ago) + timedelta(minutes=30)))
+            refused[ident, impossible[1]] = impossible[2]
         for state, at in made:
             rows.append(
                 {
                     "request_id": ident,
                     "source_id": source,
-                    "tenant_id": tenant,
+                    "tenant_id": next(each for each in tenants if each != tenant)
+                    if refused.get((ident, state)) == "contradiction"
+                    else tenant,
                     "state": state,
                     "occurred_at": instant(at),
                     "by": chance_of(seed, ident, state),

@@ -44,10 +44,10 @@ class Truth:
     malformed: Mapping[str, Mapping[str, int]]
     """Refused rows per source and reason."""
     requests: Mapping[str, Request]
-    impossible: frozenset[tuple[str, str | None, str]]
-    """(request, state before or None, state that cannot follow it)."""
-    copies: int
-    """Rows of requests and feedback that say again, word for word, what another row says."""
+    impossible: Mapping[tuple[str, str], str]
+    """By request and state of an event that cannot have happened, why: transition, duplicate (was so before) or contradiction."""
+    copies: Mapping[str, int]
+    """Rows per source that say again, word for word, what another row says."""
     feedback: Mapping[str, str]
     """Category by feedback."""
     same_words: frozenset[frozenset[str]]

@@ -36,7 +36,8 @@ SPOILS: dict[str, tuple[Spoil, ...]] = {
         ("decision_id:missing", {"decision_id": None}),
         ("due_at:zone", {"due_at": LOCAL}),
         ("reader:pattern", {"reader": "third"}),
-        ("verdict:pattern", {"verdict": "maybe"}),
+        ("verdict:pattern", {"verdict": "maybe", "completed_at": f"{LOCAL}Z"}),
+        ("verdict:incomplete", {"verdict": "upheld"}),
         (AGAIN, {}),
     ),
     "releases": (
