@@ -1,0 +1,136 @@
+"""Generated feedback of partners and the actions that follow it: issues in their own words, again in other ones, with people's data inside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mc_pipelines.generated import Chance, Row, instant
+from mc_pipelines.marketplace.simulated_truth import Troubles
+
+CATEGORIES = {
+    "bug": (
+        ("The export", "Login", "The preview", "The connector", "The schedule", "The webhook"),
+        ("stops half way", "shows an empty page", "answers twice", "loses the last row", "ends in a timeout", "rounds amounts"),
+    ),
+    "data_quality": (
+        ("Postal codes", "Birth years", "Currency codes", "Company names", "Coordinates", "Timestamps"),
+        ("are missing", "stand in the wrong column", "repeat", "are older than a month", "have mixed units", "contradict the totals"),
+    ),
+    "sla": (
+        ("The first reply", "The weekly refresh", "The hotline", "The escalation", "The status page", "The onboarding call"),
+        ("came a day late", "was cancelled", "took three reminders", "fell on a holiday", "had no owner", "was not announced"),
+    ),
+    "docs": (
+        ("The quick start", "The error list", "The field guide", "The example notebook", "The glossary", "The changelog"),
+        ("names an old endpoint", "has no dates", "skips authentication", "links nowhere", "is only in English", "differs from the API"),
+    ),
+    "feature": (
+        ("Filters", "Alerts", "Parquet files", "A sandbox", "Bulk approval", "Saved views"),
+        ("would spare us mornings", "are what customers ask for", "belong into the plan", "should work offline", "need a quota", "could be shared"),
+    ),
+    "other": (
+        ("Your newsletter", "The partner badge", "Our contract", "The invoice layout", "The logo", "The meeting room"),
+        ("needs a new date", "uses an old name", "pleased the team", "is hard to find", "should be smaller", "arrived by post"),
+    ),
+}  # fmt: skip
+"""By category: what feedback is about, and what it says of it."""
+WHEN = ("since the release", "on two of nine days", "for large accounts", "in the evening hours", "after a retry", "under the new plan")
+AGAIN = "Once more in other words, so that it is not lost: "
+NEEDLES = ("mara.lindqvist@partner.example", "+49 30 901820 77", "Mr Obadiah Fenwick")
+SEVERITIES = ("low", "medium", "medium", "high", "critical")
+OWNERS = ("team:marketplace", "team:data-eng", "team:docs")
+SIZE, ROUNDS = 6, 3
+"""Subjects, symptoms and times a category; so many issues may share a subject, for more would share a second part too."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Rows of feedback and actions, and what is true of them; see `simulated_truth.Truth`."""
+
+    rows: list[Row]
+    actions: list[Row]
+    same_words: frozenset[frozenset[str]]
+    other_words: frozenset[frozenset[str]]
+    untracked: frozenset[str]
+    personal: frozenset[str]
+
+
+def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime, issues: int, troubles: Troubles) -> Feedback:
+    """`issues` different issues; every seventh comes again in another case, every eleventh in other words, every ninth names a person.
+
+    At most 18 issues a category: any two of them share at most one of their three parts.
+    """
+    span = end - first - timedelta(days=2)
+    rows: list[Row] = []
+    actions: list[Row] = []
+    same, other, untracked, personal = set(), set(), set(), set()
+    for number in range(issues):
+        chance = Chance(seed, "feedback", number)
+        ident, at = f"fb-{number:04d}", first + span * chance.below(100_000) / 100_000
+        row = {"feedback_id": ident, "partner_id": chance.one_of(partners), **_issue(number), "severity": chance.one_of(SEVERITIES)}
+        if number % 9 == 0:
+            needle = NEEDLES[number // 9 % len(NEEDLES)]
+            row["text"] += f" Ask {needle} for details."
+            personal.add(needle)
+        consent = chance.below(2) == 1
+        contact = f"partner-contact-{number}@people.example" if consent or number % 5 == 0 else None
+        if contact:
+            row["contact"] = contact
+            personal.add(contact)
+        row |= {"contact_consent": "yes" if consent else "no", "submitted_at": instant(at)}
+        rows.append(row)
+        later = at + timedelta(hours=chance.between(2, 40))
+        again = {"feedback_id": f"{ident}-b", "submitted_at": instant(later)}
+        if number % 7 == 3:
+            rows.append(row | again | {"text": f"{_loud(row['text'])} !!"})
+            personal |= {_loud(needle) for needle in NEEDLES if needle in row["text"]}
+            same.add(frozenset({ident, f"{ident}-b"}))
+        elif number % 11 == 5:
+            text = f"{AGAIN}{row['text'].split(' ', 1)[1]}: {row['text'].split(' ', 1)[0]}."
+            rows.append(row | again | {"text": text})
+            actions += _actions(seed, f"{ident}-b", later, end, ("dropped",))
+            other.add(frozenset({ident, f"{ident}-b"}))
+        if troubles.untracked and number in (1, 2):
+            untracked.add(ident)
+        else:
+            actions += _actions(seed, ident, at, end, ("open", "in_progress", "done"))
+    return Feedback(rows, actions, frozenset(same), frozenset(other), frozenset(untracked), frozenset(personal))
+
+
+def _loud(text: str) -> str:
+    return text.upper().replace(" ", "  ")
+
+
+def _issue(number: int) -> dict[str, str]:
+    category = list(CATEGORIES)[number % len(CATEGORIES)]
+    subjects, symptoms = CATEGORIES[category]
+    one, two = number // len(CATEGORIES) % SIZE, number // (len(CATEGORIES) * SIZE) % ROUNDS
+    symptom, when = symptoms[(one + two) % SIZE], WHEN[(one + 2 * two) % SIZE]
+    return {"category": category, "text": f"{subjects[one]} {symptom} {when}."}
+
+
+def _actions(seed: int, feedback_id: str, at: datetime, end: datetime, states: Sequence[str]) -> list[Row]:
+    """An action's states as they were recorded until the end: taken up within hours, done within days, every tenth late."""
+    chance = Chance(seed, "action", feedback_id)
+    owner, late = chance.one_of(OWNERS), chance.below(10) == 0
+    due = (at + timedelta(days=5)).date().isoformat()
+    rows: list[Row] = []
+    for state in states:
+        at = (
+            min(at + timedelta(minutes=chance.between(30, 2400) * (4 if late else 1)), end)
+            if rows
+            else at + timedelta(minutes=chance.between(30, 400))
+        )
+        if rows and at == end:
+            break
+        rows.append(
+            {
+                "action_id": f"ac-{feedback_id[3:]}",
+                "feedback_id": feedback_id,
+                "owner": owner,
+                "due": due,
+                "state": state,
+                "recorded_at": instant(at),
+            }
+        )
+    return rows
