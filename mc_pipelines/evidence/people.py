@@ -16,8 +16,8 @@ from mc_pipelines.evidence.signing import TrustedKey, TrustedKeys, keyid
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Declared, declared_list, line_of_item
 
-ROLES = ("approver", "finance", "operator")
-"""approver: approves closes and waivers. finance: files the finance note. operator: locks and publishes what is approved."""
+ROLES = ("approver", "finance", "operator", "packets")
+"""approver: approves closes and waivers. finance: files the finance note. operator: locks and publishes what is approved. packets: signs packets of sources."""
 
 
 class Person(Declared):

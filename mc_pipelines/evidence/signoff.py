@@ -20,7 +20,12 @@ from mc_pipelines.evidence.signing import Signer, TrustedKeys, keyid
 SIGN_OFF_TYPE = "application/vnd.mc-pipelines.sign-off+json"
 MAX_BYTES = 4 << 20
 REQUEST = {"kind", "requested_by", "statement"}
-ROLE_OF = {"metering.close.approval": "approver", "metering.finance_note": "finance", "metering.waiver": "approver"}
+ROLE_OF = {
+    "marketplace.packet": "packets",
+    "metering.close.approval": "approver",
+    "metering.finance_note": "finance",
+    "metering.waiver": "approver",
+}
 """By kind of statement the role that its signer needs."""
 
 
