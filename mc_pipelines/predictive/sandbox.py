@@ -47,7 +47,7 @@ def _rows(work: "Work") -> Iterator[tuple[Any, ...]]:
             "QUALIFY row_number() OVER (PARTITION BY case_id ORDER BY landing_day, occurred_at, tenant_id, label) = 1",
             {"cutoff": cutoff},
         )
-        judged = judge(con, "history", rules) if con.execute("FROM history LIMIT 1").fetchone() else []
+        judged = judge(con, "history", rules) if con.sql("SELECT count(*) FROM history").fetchall()[0][0] else []
         for row in judged:
             rule = by_name.get(row["rule"])
             told = (rule.about, _shown(rule.example_allowed), _shown(rule.example_refused)) if rule else ("All rules together.", None, None)
