@@ -44,6 +44,7 @@ def card_page(card: Mapping[str, Any]) -> bytes:
         "title": said["mission:title"],
         "card_version": said["mission:card_version"],
         "contact": said["mission:contact"],
+        "confidence": said["mission:confidence"],
         "describes": component["version"],
         "as_of": card["metadata"]["timestamp"],
         "about": component["description"],
