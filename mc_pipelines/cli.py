@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign, cli_waive
+from mc_pipelines import cli_close, cli_evidence, cli_finance, cli_home, cli_packet, cli_rating, cli_sign, cli_waive
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
 
@@ -354,6 +354,7 @@ for _command in (
     *cli_waive.COMMANDS,
     *cli_evidence.COMMANDS,
     *cli_home.COMMANDS,
+    *cli_packet.COMMANDS,
     *cli_rating.COMMANDS,
 ):
     main.add_command(_command)

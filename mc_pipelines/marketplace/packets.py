@@ -92,13 +92,23 @@ def _checked(data: bytes) -> tuple[Any, list[Problem]]:
     return value, sorted(found, key=lambda each: (each.line or 0, each.where, each.message))
 
 
-def _read(home: Home, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
-    """The packet of a source as bytes and document. MissionError with every problem."""
-    path = packet_file(home, source_id, kind)
+def read_packet(path: Path) -> dict[str, Any]:
+    """A packet without problems. MissionError with every one that it has."""
+    return _sound(path)[1]
+
+
+def _sound(path: Path) -> tuple[bytes, dict[str, Any]]:
     data = read_bounded(path)
     document, problems = _checked(data)
     if problems:
         raise MissionError("\n".join(each.text(path) for each in problems))
+    return data, document
+
+
+def _read(home: Home, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """The packet of a source as bytes and document. MissionError with every problem."""
+    path = packet_file(home, source_id, kind)
+    data, document = _sound(path)
     if (document["packet"], document["source_id"]) != (kind, source_id):
         said = f"the {document['packet']} of {document['source_id']}"
         raise MissionError(f"{path}: this is {said}, not the {kind} of {source_id}. Move it to where it belongs.")
@@ -127,7 +137,7 @@ def take(home: Home, signed: bytes, where: str) -> Path:
     predicate = sign_off.statement.get("predicate")
     kind, source_id = (predicate.get("packet"), predicate.get("source_id")) if isinstance(predicate, dict) else (None, None)
     if kind not in KINDS or not isinstance(source_id, str):
-        raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet request SOURCE` writes.")
+        raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet sign SOURCE --request` writes.")
     _about(sign_off, str(kind), source_id, *_read(home, source_id, str(kind)))
     path = signature_file(packet_file(home, source_id, str(kind)))
     replace(path, signed)
