@@ -14,7 +14,7 @@ from mc_pipelines.home import Home
 
 @click.group()
 def packet() -> None:
-    """DPIA and licence packets of marketplace sources."""
+    """Check, preview and sign the DPIA and licence packets of sources. Example: mission packet check dpia.json"""
 
 
 @packet.command()
