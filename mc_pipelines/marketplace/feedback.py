@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 
 from mc_pipelines.marketplace.declared import Tag, Tagging
 from mc_pipelines.marketplace.located import Problem, located
@@ -70,7 +70,7 @@ def check_form(data: bytes) -> list[Problem]:
     return list(form.problems) if form.broken else [*form.problems, *schema_problems(form, SCHEMA)]
 
 
-@cache
+@lru_cache(maxsize=4096)
 def normalised(text: str) -> str:
     """Compatibility form, case folded; whatever is no letter, mark or digit is a blank, and blanks are one."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
