@@ -1,6 +1,6 @@
 """The `mission` command and its everyday part: demo, run, close, gates. Each command imports what it needs when it runs.
 
-What follows an attempt is cli_close.py and cli_waive.py, what people sign cli_sign.py, what finance does cli_finance.py, what looks at evidence
+What follows an attempt is cli_close.py and cli_waive.py, what people sign cli_sign.py and cli_packet.py, what finance does cli_finance.py, what looks at evidence
 cli_evidence.py, what prepares or looks into a home cli_home.py, what helps to write prices cli_rating.py.
 
 Exit codes: 0 done and passed, 1 done but a gate failed or evidence was refused, 2 the command could not be carried out.
