@@ -284,7 +284,9 @@ def signing(tmp_path: Path) -> Signing:
 
 
 def test_both_packets_signed_earn_all_badges(signing: Signing) -> None:
-    assert verify(signing.home, "tide-tables", AS_OF).badges == ()
+    before = verify(signing.home, "tide-tables", AS_OF)
+    assert (before.badges, before.dpia.why.partition(". ")[0]) == ((), "not signed: dpia.json.dsse: No such file or directory")
+    assert verify(signing.home, "grid-load", AS_OF).dpia.why.partition(". ")[0] == "dpia.json: No such file or directory"
     take(signing.home, signing.signed("dpia"), "given")
     assert verify(signing.home, "tide-tables", AS_OF).badges == ("dpia",)
     take(signing.home, signing.signed("licence"), "given")

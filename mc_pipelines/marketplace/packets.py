@@ -162,11 +162,11 @@ def verify(home: Home, source_id: str, as_of: datetime) -> Verified:
     found: dict[str, Verdict] = {}
     expired = False
     for kind in KINDS:
-        packet_file(home, source_id, kind)
+        path = packet_file(home, source_id, kind)
         try:
             data, document = _read(home, source_id, kind)
         except MissionError as error:
-            found[kind] = Verdict(kind, False, str(error))
+            found[kind] = Verdict(kind, False, _said(error, path))
             continue
         expired |= kind == "licence" and _over(document["expires"], moment)
         found[kind] = _judged(home, people, source_id, kind, data, document, moment)
@@ -182,13 +182,18 @@ def _judged(
         sign_off = read_sign_off(read_bounded(path, MAX_BYTES), people, str(path))
         _about(sign_off, kind, source_id, data, document)
     except MissionError as error:
-        return Verdict(kind, False, f"not signed: {error}", digested)
+        return Verdict(kind, False, f"not signed: {_said(error, path)}", digested)
     why = (
         f"signed at {instant(sign_off.signed_at)}, after the instant asked for"
         if sign_off.signed_at > moment
         else _against(document, moment)
     )
     return Verdict(kind, not why, why, digested, sign_off.person.person, sign_off.signed_at)
+
+
+def _said(error: MissionError, path: Path) -> str:
+    """An error with the names of files alone: a verdict says the same wherever the home lies."""
+    return str(error).replace(f"{path.parent}/", "")
 
 
 def _against(document: Mapping[str, Any], moment: datetime) -> str:
