@@ -64,6 +64,8 @@ class Exit(Declared):
     """Folder below evidence/."""
     attempt: str | None = None
     """What attempts a window, where it has a life of its own after that: (home, window name, run id, progress, who asked) -> Attempt."""
+    declared: str | None = None
+    """What reads all that a home declares for it, so that `mission lint` finds what is wrong: (home) -> nothing, or MissionError."""
     report: str | None = None
     """What its bundles hold beside rows and gates: (connection with the window's tables, window) -> JSON documents by path."""
     pages: str | None = None
@@ -329,7 +331,9 @@ def _check(catalog: Catalog) -> None:
             except (ImportError, AttributeError) as error:
                 problems.append(f"{_shown(model.path)}: compute {model.header.compute}: {error}.")
     for name, declared in catalog.deliverables.items():
-        for function in filter(None, (declared.exit.attempt, declared.exit.report, declared.exit.pages) if declared.exit else ()):
+        for function in filter(
+            None, (declared.exit.attempt, declared.exit.declared, declared.exit.report, declared.exit.pages) if declared.exit else ()
+        ):
             try:
                 named(function)
             except (ImportError, AttributeError, ValueError) as error:

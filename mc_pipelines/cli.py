@@ -67,6 +67,7 @@ def demo(fault: str | None, as_json: bool) -> None:
     from mc_pipelines import demo as sample
     from mc_pipelines.calendars import days
     from mc_pipelines.demo_person import sign_explanations
+    from mc_pipelines.predictive.demo import answer_audits
     from mc_pipelines.report import released
 
     began = monotonic()
@@ -74,10 +75,13 @@ def demo(fault: str | None, as_json: bool) -> None:
     say("laying the samples into the landing zone")
     laid = sample.lay(home, fault)
     before = _versions(home)
-    say(sign_explanations(home, laid["month"]))
+    say(sign_explanations(home, laid.month))
     landed = sorted({path.name for path in home.landing.glob("*/????-??-??")})
     run_windows(home, "daily", days(landed[0], landed[-1]))
-    tried = [(name, attempted(home, name, window)) for name, window in laid["windows"].items()]
+    if laid.answers is not None:
+        answered = answer_audits(home, laid.windows["predictive"], laid.answers, sample.place)
+        run_windows(home, "daily", days(answered[0], answered[-1]))
+    tried = [(name, attempted(home, name, window)) for name, window in laid.windows.items()]
     unchanged = _versions(home) == before and not any(done.fresh or done.pages for _, done in tried)
     told = [(done, cli_attempt.waived_of(home, name, done.period, done.results)) for name, done in tried]
     ready = all(released(done.results, waived.gates) for done, waived in told)

@@ -22,9 +22,9 @@ from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.jobs import life_jobs, tonight_job
 from mc_pipelines.lake import WHOLE
-from mc_pipelines.reference import read_calendar, read_sources
+from mc_pipelines.reference import read_calendar
 from mc_pipelines.runner import Outcome, Workshop, materialise
-from mc_pipelines.windows import MONTH_END, SPRINT_END, job_of, sprint_windows, window_keyed
+from mc_pipelines.windows import MONTH_END, SPRINT_END, in_use, job_of, sprint_windows, window_keyed
 
 # backfill_policy is beta and a check's partitions_def is preview in 1.13; both are used on purpose and covered by tests.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
@@ -38,18 +38,6 @@ def calendars(home: Home) -> tuple[dg.DailyPartitionsDefinition, dg.MonthlyParti
     """Days and months, with one start: mixed starts split a range backfill into odd chunks."""
     start = read_calendar(home).start.replace(day=1).isoformat()
     return dg.DailyPartitionsDefinition(start, timezone="UTC"), dg.MonthlyPartitionsDefinition(start, timezone="UTC")
-
-
-def in_use(home: Home, catalog: Catalog) -> tuple[Model, ...]:
-    """The tables whose landing sources the home declares, upstream first; those of sprints only where it declares sprints.
-
-    A home that has no marketplace builds none of its tables, and is judged by none of its gates.
-    """
-    declared, sprints = read_sources(home).keys(), bool(sprint_windows(home))
-    unread = {model.key for model in catalog.ordered() if not catalog.sources_of(model) <= declared}
-    lame = {name for name, each in catalog.deliverables.items() if each.exit and each.exit.every == "sprint" and not sprints}
-    lame |= {model.deliverable for model in catalog.ordered() if model.judged and model.key in unread}
-    return tuple(model for model in catalog.ordered() if model.key not in unread and model.deliverable not in lame)
 
 
 def key(table: str) -> dg.AssetKey:

@@ -7,6 +7,7 @@ import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
@@ -16,13 +17,15 @@ from mc_pipelines import samples
 from mc_pipelines.durable import write
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.predictive.demo import demo_predictive, publish_seeds
+from mc_pipelines.predictive.simulated_truth import Truth
 from mc_pipelines.samples import Event
 
 if TYPE_CHECKING:
     import duckdb
 
 FIRST, DAYS = date(2026, 4, 1), 30
-MONTH = "2026-04"
+MONTH, SPRINT = "2026-04", "35"
 IN_GRACE, AFTER_CUT_OFF = date(2026, 5, 1), date(2026, 5, 6)
 BIG_SEND = 20_000
 """Bytes above which an event is too heavy for a planted fault: faults of the plain demo must stay within the gates."""
@@ -40,6 +43,16 @@ PLANTED = {
 """Faults of the plain demo, in events; documented in data/samples/README.md."""
 
 
+@dataclass(frozen=True)
+class Laid:
+    """What was laid: the month, the window of each deliverable, how many events each planted fault touches, and who answers the audits."""
+
+    month: str
+    windows: Mapping[str, str]
+    planted: Mapping[str, int]
+    answers: Truth | None
+
+
 def home_for(home: Home, fault: str | None) -> Home:
     """The plain demo uses the home itself; a drill has a home of its own inside it, because landed files never change."""
     return home if fault is None else Home(home.root / "drills" / fault)
@@ -53,10 +66,10 @@ def calendar() -> dict[date, list[date]]:
     return dealt
 
 
-def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
+def lay(home: Home, fault: str | None = None) -> Laid:
     """Write the landing files of the month, both sides. Asked again it finds the same bytes and writes nothing.
 
-    Returns the month, the window of each deliverable, and how many events each planted fault touches. MissionError where a landed file holds something else.
+    A drill is of the month alone. MissionError where a landed file holds something else.
     """
     declared = CHECKOUT / "data" / "reference"
     for source in sorted(declared.rglob("*.yaml")):
@@ -74,7 +87,11 @@ def lay(home: Home, fault: str | None = None) -> dict[str, Any]:
             place(home.landing / "usage_events" / day.isoformat() / "edge.ndjson", planted_lines)
     _lay_llm(home)
     _lay_gateway(home)
-    return {"month": MONTH, "windows": {"metering": MONTH}, "planted": planted}
+    if fault is not None:
+        return Laid(MONTH, {"metering": MONTH}, planted, None)
+    truth = demo_predictive(home.landing, place)
+    publish_seeds(home)
+    return Laid(MONTH, {"metering": MONTH, "predictive": SPRINT}, planted, truth)
 
 
 def _busiest(events: Sequence[Event], most: int = 3) -> list[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from mc_pipelines import reference
-from mc_pipelines.catalog import Catalog, Model, read_catalog
+from mc_pipelines.catalog import Catalog, Model, named, read_catalog
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.landing import strays
@@ -29,6 +29,7 @@ def problems(home: Home) -> list[str]:
         lambda: read_catalog(home),
         lambda: reference.read_sources(home),
         lambda: reference.read_calendar(home),
+        lambda: reference.read_sprints(home),
         lambda: read_retention(home),
         lambda: read_books(home),
         lambda: read_subscriptions(home),
@@ -62,9 +63,31 @@ def _across(home: Home) -> list[str]:
     from mc_pipelines.rating import cross_checks
 
     catalog = read_catalog(home)
-    found = [*_unjudged(home, catalog), *_unmeterable(home), *_unknown(home), *_unbookable(home), *cross_checks.problems(home)]
+    found = [
+        *_undeclared(home, catalog),
+        *_unjudged(home, catalog),
+        *_unmeterable(home),
+        *_unknown(home),
+        *_unbookable(home),
+        *cross_checks.problems(home),
+    ]
     for model in catalog.models.values():
         found += [*_misdescribed(model), *portable.problems(model)]
+    return found
+
+
+def _undeclared(home: Home, catalog: Catalog) -> list[str]:
+    """What is wrong with what the home declares for each deliverable that it uses."""
+    from mc_pipelines.windows import in_use
+
+    used = {model.deliverable for model in in_use(home, catalog)}
+    found = []
+    for name, each in catalog.deliverables.items():
+        if each.exit and each.exit.declared and name in used:
+            try:
+                named(each.exit.declared)(home)
+            except MissionError as error:
+                found += str(error).splitlines()
     return found
 
 

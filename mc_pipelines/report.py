@@ -51,6 +51,7 @@ def some_windows(shop: Workshop, con: "duckdb.DuckDBPyConnection", table: str, v
     schema, name = table.split(".")
     opened = shop.lake.open(table, version)
     assert opened is not None
+    con.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
     con.execute(f'CREATE OR REPLACE VIEW "{schema}"."{name}" AS FROM ({shop.lake.select(opened, where)}) WHERE {where}')
 
 

@@ -1,4 +1,4 @@
-"""The windows that deliverables are judged by: months, and the sprints that a home declares."""
+"""The windows that deliverables are judged by, months and the sprints that a home declares; and which deliverables it uses at all."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -9,6 +9,8 @@ from mc_pipelines.home import Home
 
 if TYPE_CHECKING:
     import duckdb
+
+    from mc_pipelines.catalog import Catalog, Model
 
 MONTH_END = "month_end"
 """The job that builds a month's tables and attempts its close."""
@@ -83,3 +85,17 @@ def window_keyed(home: Home, every: str, key: str) -> Window:
 def job_of(deliverable: str, every: str) -> str:
     """The job that builds a window's tables of a deliverable and attempts it."""
     return MONTH_END if every == "month" else f"{deliverable}{SPRINT_END}"
+
+
+def in_use(home: Home, catalog: "Catalog") -> "tuple[Model, ...]":
+    """The tables whose landing sources the home declares, upstream first; those of sprints only where it declares sprints.
+
+    A home that has no marketplace builds none of its tables, and is judged by none of its gates.
+    """
+    from mc_pipelines.reference import read_sources
+
+    declared, sprints = read_sources(home).keys(), bool(sprint_windows(home))
+    unread = {model.key for model in catalog.ordered() if not catalog.sources_of(model) <= declared}
+    lame = {name for name, each in catalog.deliverables.items() if each.exit and each.exit.every == "sprint" and not sprints}
+    lame |= {model.deliverable for model in catalog.ordered() if model.judged and model.key in unread}
+    return tuple(model for model in catalog.ordered() if model.key not in unread and model.deliverable not in lame)

@@ -160,6 +160,29 @@ def test_feedback_has_every_category_and_its_groups(plain: tuple[Path, Truth]) -
     assert (len(truth.same_words), len(truth.other_words)) == (9, 4)
 
 
+TAGS = {
+    "access": ("login", "connector"),
+    "documentation": ("example", "unclear"),
+    "freshness": ("late", "outdated"),
+    "licence": ("licence",),
+    "performance": ("timeout",),
+    "privacy": ("privacy",),
+    "quality": ("missing", "wrong"),
+    "response-time": ("no answer",),
+}
+"""Words of the texts that the marketplace's tagging rules know."""
+
+
+def test_every_tag_is_there(plain: tuple[Path, Truth]) -> None:
+    landing, truth = plain
+    found = {}
+    for row in read(landing, "feedback", "feedback"):
+        words = f" {' '.join(''.join(letter if letter.isalnum() else ' ' for letter in row['text'].lower()).split())} "
+        found[row["feedback_id"]] = {tag for tag, known in TAGS.items() if any(f" {word} " in words for word in known)}
+    assert found == truth.tags
+    assert set().union(*found.values()) == set(TAGS)
+
+
 def test_different_issues_share_at_most_one_of_their_parts(plain: tuple[Path, Truth]) -> None:
     landing, _ = plain
     from mc_pipelines.marketplace.simulated_feedback import CATEGORIES, WHEN
@@ -208,6 +231,7 @@ def test_two_issues_are_untracked(tmp_path: Path) -> None:
     truth = made(tmp_path, Troubles(untracked=True))
     assert untracked(tmp_path) == truth.untracked
     assert len(truth.untracked) == 2
+    assert all(truth.tags[ident] for ident in truth.untracked)
 
 
 def test_the_same_seed_gives_the_same_bytes(plain: tuple[Path, Truth], tmp_path: Path) -> None:

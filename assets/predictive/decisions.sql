@@ -6,8 +6,10 @@
 -- engine: portable
 WITH copies AS (
     SELECT landing_day, occurred_at, decision_id, tenant_id, model, model_version, inputs_digest, outcome, score, stratum, status, latency_ms, cost,
-           row_number() OVER (PARTITION BY decision_id
-                              ORDER BY landing_day, occurred_at, tenant_id, model, model_version, inputs_digest, outcome, score, stratum, status, latency_ms, cost) AS copy
+           CAST(row_number() OVER (
+               PARTITION BY decision_id
+               ORDER BY landing_day NULLS FIRST, occurred_at NULLS FIRST, tenant_id NULLS FIRST, model NULLS FIRST, model_version NULLS FIRST, inputs_digest NULLS FIRST,
+                        outcome NULLS FIRST, score NULLS FIRST, stratum NULLS FIRST, status NULLS FIRST, latency_ms NULLS FIRST, cost NULLS FIRST) AS BIGINT) AS copy
     FROM staging.decisions
     WHERE landing_day <= CAST($last AS DATE)
 )

@@ -97,6 +97,7 @@ def simulate(
         impossible=refused,
         copies=copies,
         feedback={row["feedback_id"]: row["category"] for row in said.rows},
+        tags=said.tags,
         same_words=said.same_words,
         other_words=said.other_words,
         untracked=said.untracked,

@@ -14,29 +14,45 @@ CATEGORIES = {
     ),
     "data_quality": (
         ("Postal codes", "Birth years", "Currency codes", "Company names", "Coordinates", "Timestamps"),
-        ("are missing", "stand in the wrong column", "repeat", "are older than a month", "have mixed units", "contradict the totals"),
+        ("are missing", "stand in the wrong column", "repeat", "are outdated", "have mixed units", "contradict the totals"),
     ),
     "sla": (
         ("The first reply", "The weekly refresh", "The hotline", "The escalation", "The status page", "The onboarding call"),
-        ("came a day late", "was cancelled", "took three reminders", "fell on a holiday", "had no owner", "was not announced"),
+        ("came a day late", "was cancelled", "took three reminders", "fell on a holiday", "got no answer", "was not announced"),
     ),
     "docs": (
         ("The quick start", "The error list", "The field guide", "The example notebook", "The glossary", "The changelog"),
-        ("names an old endpoint", "has no dates", "skips authentication", "links nowhere", "is only in English", "differs from the API"),
+        ("names an old endpoint", "has no dates", "skips authentication", "is unclear", "is only in English", "differs from the API"),
     ),
     "feature": (
-        ("Filters", "Alerts", "Parquet files", "A sandbox", "Bulk approval", "Saved views"),
+        ("Licence filters", "Alerts", "Parquet files", "A sandbox", "Bulk approval", "Saved views"),
         ("would spare us mornings", "are what customers ask for", "belong into the plan", "should work offline", "need a quota", "could be shared"),
     ),
     "other": (
-        ("Your newsletter", "The partner badge", "Our contract", "The invoice layout", "The logo", "The meeting room"),
+        ("Your newsletter", "The partner badge", "The privacy notice", "The invoice layout", "The logo", "The meeting room"),
         ("needs a new date", "uses an old name", "pleased the team", "is hard to find", "should be smaller", "arrived by post"),
     ),
 }  # fmt: skip
 """By category: what feedback is about, and what it says of it."""
+TAGGED = {
+    "Login": "access",
+    "The connector": "access",
+    "ends in a timeout": "performance",
+    "are missing": "quality",
+    "stand in the wrong column": "quality",
+    "are outdated": "freshness",
+    "came a day late": "freshness",
+    "got no answer": "response-time",
+    "The example notebook": "documentation",
+    "is unclear": "documentation",
+    "Licence filters": "licence",
+    "The privacy notice": "privacy",
+}
+"""By part of a text, the tag that data/reference/marketplace/tagging.yaml gives it."""
 WHEN = ("since the release", "on two of nine days", "for large accounts", "in the evening hours", "after a retry", "under the new plan")
 AGAIN = "Once more in other words, so that it is not lost: "
-NEEDLES = ("mara.lindqvist@partner.example", "+49 30 901820 77", "Mr Obadiah Fenwick")
+NEEDLES = ("mara.lindqvist@partner.invalid", "+49 30 901820 77", "Mr Obadiah Fenwick")
+"""No word of these is one that a tag stands for."""
 SEVERITIES = ("low", "medium", "medium", "high", "critical")
 OWNERS = ("team:marketplace", "team:data-eng", "team:docs")
 SIZE, ROUNDS = 6, 3
@@ -49,6 +65,7 @@ class Feedback:
 
     rows: list[Row]
     actions: list[Row]
+    tags: dict[str, frozenset[str]]
     same_words: frozenset[frozenset[str]]
     other_words: frozenset[frozenset[str]]
     untracked: frozenset[str]
@@ -63,11 +80,15 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
     span = end - first - timedelta(days=2)
     rows: list[Row] = []
     actions: list[Row] = []
+    tags: dict[str, frozenset[str]] = {}
     same, other, untracked, personal = set(), set(), set(), set()
     for number in range(issues):
         chance = Chance(seed, "feedback", number)
         ident, at = f"fb-{number:04d}", first + span * chance.below(100_000) / 100_000
-        row = {"feedback_id": ident, "partner_id": chance.one_of(partners), **_issue(number), "severity": chance.one_of(SEVERITIES)}
+        category, parts = _issue(number)
+        tags[ident] = frozenset(TAGGED[part] for part in parts if part in TAGGED)
+        row = {"feedback_id": ident, "partner_id": chance.one_of(partners), "category": category, "text": f"{' '.join(parts)}."}
+        row["severity"] = chance.one_of(SEVERITIES)
         if number % 9 == 0:
             needle = NEEDLES[number // 9 % len(NEEDLES)]
             row["text"] += f" Ask {needle} for details."
@@ -94,19 +115,20 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
             untracked.add(ident)
         else:
             actions += _actions(seed, ident, at, end, ("open", "in_progress", "done"))
-    return Feedback(rows, actions, frozenset(same), frozenset(other), frozenset(untracked), frozenset(personal))
+    tags |= {row["feedback_id"]: tags[row["feedback_id"][:-2]] for row in rows if row["feedback_id"] not in tags}
+    return Feedback(rows, actions, tags, frozenset(same), frozenset(other), frozenset(untracked), frozenset(personal))
 
 
 def _loud(text: str) -> str:
     return text.upper().replace(" ", "  ")
 
 
-def _issue(number: int) -> dict[str, str]:
+def _issue(number: int) -> tuple[str, tuple[str, str, str]]:
+    """The category of an issue and the three parts of its text."""
     category = list(CATEGORIES)[number % len(CATEGORIES)]
     subjects, symptoms = CATEGORIES[category]
     one, two = number // len(CATEGORIES) % SIZE, number // (len(CATEGORIES) * SIZE) % ROUNDS
-    symptom, when = symptoms[(one + two) % SIZE], WHEN[(one + 2 * two) % SIZE]
-    return {"category": category, "text": f"{subjects[one]} {symptom} {when}."}
+    return category, (subjects[one], symptoms[(one + two) % SIZE], WHEN[(one + 2 * two) % SIZE])
 
 
 def _actions(seed: int, feedback_id: str, at: datetime, end: datetime, states: Sequence[str]) -> list[Row]:

@@ -14,7 +14,7 @@ class Troubles:
     slow: bool = False
     """Nothing is connected before three days."""
     untracked: bool = False
-    """Two issues have no action."""
+    """Two tagged issues have no action."""
 
 
 PLAIN = Troubles()
@@ -50,12 +50,14 @@ class Truth:
     """Rows per source that say again, word for word, what another row says."""
     feedback: Mapping[str, str]
     """Category by feedback."""
+    tags: Mapping[str, frozenset[str]]
+    """Tags by feedback; most have none."""
     same_words: frozenset[frozenset[str]]
     """Feedback that says the same but for case, spaces and punctuation: groups of two."""
     other_words: frozenset[frozenset[str]]
     """Feedback that says the same in other words: groups of two, each with an action of its own."""
     untracked: frozenset[str]
-    """The first feedback of issues that have no action."""
+    """The first feedback of tagged issues that have no action."""
     actions: Mapping[str, str]
     """Last state by action."""
     personal: frozenset[str]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from mc_pipelines.code import package_digest
+from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical
-from mc_pipelines.reference import Declared, declared_list, read_one
+from mc_pipelines.reference import Declared, declared_list, line_of_item, read, read_one
 from mc_pipelines.reference_tables import relation_of
 
 if TYPE_CHECKING:
@@ -84,6 +85,35 @@ def read_playbooks(home: "Home") -> list[Playbook]:
     return declared_list(home.reference / "playbooks.yaml", "playbooks", Playbook)
 
 
+def read_quotas(home: "Home") -> list[Quota]:
+    """`reference/quotas.yaml`. MissionError where a tenant stands twice, or is not declared."""
+    path = home.reference / "quotas.yaml"
+    rows = declared_list(path, "quotas", Quota)
+    known = {tenant.tenant_id for tenant in read(home, "tenants")}
+    for place, row in enumerate(rows):
+        where = f"{path}:{line_of_item(path, 'quotas', place)}: tenant {row.tenant_id}"
+        if row.tenant_id not in known:
+            raise MissionError(f"{where} is not declared among the tenants. Mend it, or take the row out.")
+        if row.tenant_id in {other.tenant_id for other in rows[:place]}:
+            raise MissionError(f"{where} has two quotas. Keep one.")
+    return rows
+
+
+def read_all(home: "Home") -> None:
+    """Everything that a home declares for predictive operations; MissionError for the first file that is wrong."""
+    from mc_pipelines.predictive.abuse import read_rules
+    from mc_pipelines.predictive.card import read_card
+    from mc_pipelines.predictive.sampling import Ladder
+
+    found = read_settings(home)
+    if found.ladder:
+        Ladder(found.ladder, found.tolerable, found.confidence)
+    read_quotas(home)
+    read_playbooks(home)
+    read_card(home)
+    read_rules(home.reference / "abuse_rules.yaml")
+
+
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of the files that a table is read from, and of the code that reads them."""
     paths: list[Path] = [shop.home.reference / name for name in FILES[model.key.partition(".")[2]]]
@@ -105,7 +135,7 @@ def settings_of(con: "duckdb.DuckDBPyConnection") -> Settings:
 
 
 def quotas(work: "Work") -> "duckdb.DuckDBPyRelation":
-    rows = declared_list(work.shop.home.reference / "quotas.yaml", "quotas", Quota)
+    rows = read_quotas(work.shop.home)
     schema = {"tenant_id": "VARCHAR", "rate": "DECIMAL", "capacity": "DECIMAL", "monthly_budget": "DECIMAL"}
     return relation_of(work, schema, ((row.tenant_id, row.rate, row.capacity, row.monthly_budget) for row in rows))
 
