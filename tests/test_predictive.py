@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -312,3 +313,11 @@ def test_a_seed_is_published_once(made: Bench) -> None:
     assert publish(made.home, "7", "4.2.0").number == first.number
     with pytest.raises(MissionError, match="no such sprint is declared"):
         publish(made.home, "8", "4.2.0")
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "docs" / "runbooks").glob("predictive_*.md")), ids=lambda path: path.stem)
+def test_what_a_runbook_asks_can_be_asked(made: Bench, path: Path) -> None:
+    queries = re.findall(r'^mission sql "(.+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+    for query in queries:
+        made.rows(query, *sorted(set(re.findall(r"\b(?:predictive|staging)\.[a-z_]+", query))))
+    assert queries or "mission audits" in path.read_text(encoding="utf-8")

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mc_pipelines.predictive.card import CAVEAT, figures_of
 from mc_pipelines.predictive.report import CARD, DRILLS, REPORT
 from mc_pipelines.site.build import canonical_json, environment
+from mc_pipelines.site.card import card_page
+from mc_pipelines.site.drills import drills_page
 from mc_pipelines.site.format import Figures
 
 
@@ -19,7 +20,7 @@ def pages(files: Mapping[str, bytes], window: str) -> dict[str, bytes]:
         f"predictive/{window}.json": canonical_json(report),
         f"predictive/{window}.html": _drawn("predictive", report, link=link),
         f"predictive/{window}-drills.json": canonical_json(drills),
-        f"predictive/{window}-drills.html": _drawn("drills", drills),
+        f"predictive/{window}-drills.html": drills_page(drills),
     }
     if card:
         found |= {f"{link.removesuffix('.html')}.json": canonical_json(card), link: card_page(card)}
@@ -33,26 +34,3 @@ def _drawn(name: str, report: Mapping[str, Any], **beside: Any) -> bytes:
 def _link(card: Mapping[str, Any]) -> str:
     """The stable path of the customer page."""
     return str(next(each["url"] for each in card["components"][0]["externalReferences"] if each["type"] == "model-card"))
-
-
-def card_page(card: Mapping[str, Any]) -> bytes:
-    """A model card as customers read it."""
-    component = card["components"][0]
-    model, said = component["modelCard"], {each["name"]: each["value"] for each in card["metadata"]["properties"]}
-    considered = model["considerations"]
-    document = {
-        "title": said["mission:title"],
-        "card_version": said["mission:card_version"],
-        "contact": said["mission:contact"],
-        "confidence": said["mission:confidence"],
-        "describes": component["version"],
-        "as_of": card["metadata"]["timestamp"],
-        "about": component["description"],
-        "caveats": [{"title": each["name"], "text": each["mitigationStrategy"]} for each in considered[CAVEAT]],
-        "uses": considered["useCases"],
-        "users": considered["users"],
-        "limitations": considered["technicalLimitations"],
-        "tradeoffs": considered["performanceTradeoffs"],
-        "figures": figures_of(card),
-    }
-    return environment().get_template("card.html.j2").render(card=document, fig=Figures(document)).encode()

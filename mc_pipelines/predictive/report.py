@@ -3,6 +3,7 @@
 Only selection and naming belong here; every figure is a column of a mart.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.predictive.card_mart import card_of
@@ -83,21 +84,27 @@ def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
     drills: dict[str, dict[str, Any]] = {}
     for step in steps:
         about = {key: step.pop(key) for key in ("drill_id", "playbook", "ran_at")}
-        drill = drills.setdefault(about["drill_id"], about | {"outcome": "passed", "steps": []})
-        drill["steps"].append(step)
-        if step["outcome"] == "failed":
-            drill["outcome"] = "failed"
+        drills.setdefault(about["drill_id"], about | {"steps": []})["steps"].append(step)
+    playbooks = records(
+        con,
+        "SELECT done.playbook, playbooks.title, playbooks.owner, playbooks.runbook, playbooks.steps, done.drills, done.passed "
+        "FROM predictive.drilled AS done JOIN predictive.playbooks AS playbooks USING (playbook) ORDER BY playbook",
+    )
+    declared = {row["playbook"]: int(row["steps"]) for row in playbooks}
     return {
         "sprint": window.name,
         "as_of": window.as_of,
-        "playbooks": records(
-            con,
-            "SELECT done.playbook, playbooks.title, playbooks.owner, playbooks.runbook, playbooks.steps, done.drills, done.passed "
-            "FROM predictive.drilled AS done JOIN predictive.playbooks AS playbooks USING (playbook) ORDER BY playbook",
-        ),
-        "drills": list(drills.values()),
+        "playbooks": playbooks,
+        "drills": [drill | {"outcome": outcome(drill["steps"], declared.get(drill["playbook"], 0))} for drill in drills.values()],
         "rehearsals": records(
             con,
             "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - differing AS equal, differing, elapsed_ms FROM predictive.rehearsal ORDER BY ran_at",
         ),
     }
+
+
+def outcome(steps: Sequence[Mapping[str, Any]], declared: int) -> str:
+    """passed, failed, or incomplete: what `predictive.drilled` counts as a drill that passed, said of one. Steps are in their order."""
+    if any(step["outcome"] != "passed" for step in steps):
+        return "failed"
+    return "passed" if len(steps) >= declared and int(steps[-1]["step"]) == len(steps) else "incomplete"
