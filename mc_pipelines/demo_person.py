@@ -75,6 +75,7 @@ def _declare(home: Home, path: "Path") -> None:
     if people_file(home).exists():
         return
     if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
         create(path, made, mode=0o600)
     public = from_file(path, str).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
