@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mc_pipelines import cli_attempt, cli_audits, cli_close, cli_evidence, cli_finance, cli_home, cli_rating, cli_sign, cli_waive
+from mc_pipelines import (
+    cli_attempt,
+    cli_audits,
+    cli_close,
+    cli_evidence,
+    cli_finance,
+    cli_home,
+    cli_packet,
+    cli_rating,
+    cli_sign,
+    cli_waive,
+)
 from mc_pipelines.cli_attempt import attempted, ran_job, run_windows, say
 from mc_pipelines.errors import FAILED, UNUSABLE, MissionError
 from mc_pipelines.home import Home
@@ -194,6 +205,7 @@ for _command in (
     *cli_waive.COMMANDS,
     *cli_evidence.COMMANDS,
     *cli_home.COMMANDS,
+    *cli_packet.COMMANDS,
     *cli_rating.COMMANDS,
 ):
     main.add_command(_command)

@@ -149,29 +149,35 @@ def reproduce(bundle: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("gate")
-@click.option("--month", help="The month whose newest attempt is looked at (default: the last one attempted).")
-@click.option("--bundle", type=A_PATH, help="Any bundle of a close, instead.")
+@click.option(
+    "--month", "--window", "window", help="The month or sprint whose newest attempt is looked at (default: the last one attempted)."
+)
+@click.option("--of", "deliverable", default="metering", show_default=True, help="The deliverable that was attempted.")
+@click.option("--bundle", type=A_PATH, help="The bundle of any attempt, instead.")
 @click.option("--files", is_flag=True, help="List every landed file, not only their number and days.")
 @as_json_option
-def trace(gate: str, month: str | None, bundle: Path | None, files: bool, as_json: bool) -> None:
+def trace(gate: str, window: str | None, deliverable: str, bundle: Path | None, files: bool, as_json: bool) -> None:
     """Show what made a gate's value: SQL, table versions, landed files. Example: mission trace metering_variance --month 2026-04"""
     from mc_pipelines.evidence.trace import lines
     from mc_pipelines.evidence.trace import trace as trace_gate
 
     home = Home.find()
-    found = trace_gate(_verified(home, bundle or _newest(home, month)), gate)
+    found = trace_gate(_verified(home, bundle or _newest(home, deliverable, window)), gate)
     click.echo(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines(found, files)))
 
 
-def _newest(home: Home, month: str | None) -> Path:
-    """The bundle of the newest attempt that counts, of a month or of all."""
-    from mc_pipelines.closing.states import ATTEMPT
-    from mc_pipelines.windows import month_key
+def _newest(home: Home, deliverable: str, window: str | None) -> Path:
+    """The bundle of the newest attempt that counts, of a window or of all."""
+    from mc_pipelines.attempts import kind_of
+    from mc_pipelines.catalog import read_catalog
+    from mc_pipelines.windows import window_named
 
-    wanted = month_key(month)[:7] if month else None
-    tried = [each for each in _journal(home).entries() if each.kind == ATTEMPT and wanted in {None, each.body["period"]}]
+    every = read_catalog(home).exit_of(deliverable).every
+    wanted = window_named(home, every, window).name if window else None
+    kind = kind_of(deliverable)
+    tried = [each for each in _journal(home).entries() if each.kind == kind and wanted in {None, each.body["period"]}]
     if not tried:
-        raise MissionError(f"{home.journal}: no attempt at {wanted or 'any month'}. Run `mission close {wanted or 'MONTH'}` first.")
+        raise MissionError(f"{home.journal}: {deliverable} has no attempt at {wanted or f'any {every}'}. Attempt it first.")
     return home.evidence / str(tried[-1].body["bundle"])
 
 

@@ -13,7 +13,7 @@ def trace(predicate: Mapping[str, Any], gate: str) -> dict[str, Any]:
     From a verified predicate of a close. MissionError for a gate that it has not.
     """
     if "gates" not in predicate:
-        raise MissionError("the bundle is not that of a close, so it judged no gate; name a close's bundle.")
+        raise MissionError("the bundle is not that of an attempt, so it judged no gate; name the bundle of one.")
     results = {result["gate"]: result for result in predicate["gates"]}
     if gate not in results:
         raise MissionError(f"{gate}: the bundle judged no such gate. It judged {', '.join(sorted(results))}.")
@@ -56,7 +56,7 @@ def _table(predicate: Mapping[str, Any], name: str) -> dict[str, Any]:
         "reads": model["reads"],
         "sql": model["sql"],
         "compute": model["header"].get("compute"),
-        "rows": f"data/{rows_file(name)}" if model["header"]["every"] == "month" else None,
+        "rows": f"data/{rows_file(name)}" if model["header"]["every"] in {"month", "sprint"} and not model["header"].get("view") else None,
     }
 
 
@@ -66,7 +66,7 @@ def lines(found: Mapping[str, Any], every_file: bool = False) -> Iterator[str]:
     yield f"gate     {gate['gate']} ({gate['owner']}): {gate['status']}. {gate['reason']}"
     for row in gate["offending"]:
         yield f"offends  {row}"
-    yield f"month    {found['period']}, code {found['code']['digest'][:12]}"
+    yield f"window   {found['period']}, code {found['code']['digest'][:12]}"
     for table in found["tables"]:
         yield f"\ntable    {table['name']} version {table['version']}, digest {(table['digest'] or '-')[:12]}. {table['about']}"
         if table["rows"]:

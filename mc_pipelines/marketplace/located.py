@@ -156,7 +156,7 @@ class _Reader:
         number = _NUMBER.match(self.text, at)
         if number is None:
             raise _BrokenError(at, "a value is missing here" if at >= len(self.text) else f"no value begins with {self.text[at]!r}")
-        if number.group(1) or number.group(2) or len(number.group()) > 18:
+        if number.group(1) or number.group(2) or len(number.group().lstrip("-")) > 18:
             self.fault(where, at, f"number {number.group()[:40]} is no integer of at most 18 digits", "Write quantities as text.")
             return 0, number.end()
         return int(number.group()), number.end()

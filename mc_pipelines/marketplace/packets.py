@@ -92,13 +92,23 @@ def _checked(data: bytes) -> tuple[Any, list[Problem]]:
     return value, sorted(found, key=lambda each: (each.line or 0, each.where, each.message))
 
 
-def _read(home: Home, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
-    """The packet of a source as bytes and document. MissionError with every problem."""
-    path = packet_file(home, source_id, kind)
+def read_packet(path: Path) -> dict[str, Any]:
+    """A packet without problems. MissionError with every one that it has."""
+    return _sound(path)[1]
+
+
+def _sound(path: Path) -> tuple[bytes, dict[str, Any]]:
     data = read_bounded(path)
     document, problems = _checked(data)
     if problems:
         raise MissionError("\n".join(each.text(path) for each in problems))
+    return data, document
+
+
+def _read(home: Home, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """The packet of a source as bytes and document. MissionError with every problem."""
+    path = packet_file(home, source_id, kind)
+    data, document = _sound(path)
     if (document["packet"], document["source_id"]) != (kind, source_id):
         said = f"the {document['packet']} of {document['source_id']}"
         raise MissionError(f"{path}: this is {said}, not the {kind} of {source_id}. Move it to where it belongs.")
@@ -127,7 +137,7 @@ def take(home: Home, signed: bytes, where: str) -> Path:
     predicate = sign_off.statement.get("predicate")
     kind, source_id = (predicate.get("packet"), predicate.get("source_id")) if isinstance(predicate, dict) else (None, None)
     if kind not in KINDS or not isinstance(source_id, str):
-        raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet request SOURCE` writes.")
+        raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet sign SOURCE --request` writes.")
     _about(sign_off, str(kind), source_id, *_read(home, source_id, str(kind)))
     path = signature_file(packet_file(home, source_id, str(kind)))
     replace(path, signed)
@@ -152,11 +162,11 @@ def verify(home: Home, source_id: str, as_of: datetime) -> Verified:
     found: dict[str, Verdict] = {}
     expired = False
     for kind in KINDS:
-        packet_file(home, source_id, kind)
+        path = packet_file(home, source_id, kind)
         try:
             data, document = _read(home, source_id, kind)
         except MissionError as error:
-            found[kind] = Verdict(kind, False, str(error))
+            found[kind] = Verdict(kind, False, _said(error, path))
             continue
         expired |= kind == "licence" and _over(document["expires"], moment)
         found[kind] = _judged(home, people, source_id, kind, data, document, moment)
@@ -172,13 +182,18 @@ def _judged(
         sign_off = read_sign_off(read_bounded(path, MAX_BYTES), people, str(path))
         _about(sign_off, kind, source_id, data, document)
     except MissionError as error:
-        return Verdict(kind, False, f"not signed: {error}", digested)
+        return Verdict(kind, False, f"not signed: {_said(error, path)}", digested)
     why = (
         f"signed at {instant(sign_off.signed_at)}, after the instant asked for"
         if sign_off.signed_at > moment
         else _against(document, moment)
     )
     return Verdict(kind, not why, why, digested, sign_off.person.person, sign_off.signed_at)
+
+
+def _said(error: MissionError, path: Path) -> str:
+    """An error with the names of files alone: a verdict says the same wherever the home lies."""
+    return str(error).replace(f"{path.parent}/", "")
 
 
 def _against(document: Mapping[str, Any], moment: datetime) -> str:

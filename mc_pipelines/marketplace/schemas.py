@@ -33,7 +33,7 @@ def _problem(document: Located, error: "ValidationError") -> Problem:
     where: Where = tuple(error.absolute_path)
     message = error.message if len(error.message) <= MOST_TEXT else f"{error.message[:MOST_TEXT]}…"
     schema = error.schema if isinstance(error.schema, dict) else {}
-    if error.validator is None:
+    if error.validator == "not":
         message = "not allowed beside what else is said"
     if error.validator == "required":
         missing = error.message.split("'")[1]

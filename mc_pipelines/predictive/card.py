@@ -99,8 +99,11 @@ def read_card(home: "Home") -> Card:
     return read_one(home.reference / "model_card.yaml", Card)
 
 
-def card(declared: Card, figures: Sequence[Figure], as_of: str) -> dict[str, Any]:
-    """The card as CycloneDX 1.6 JSON; the same arguments give the same bytes. `as_of` is the instant that the figures speak for."""
+def card(declared: Card, figures: Sequence[Figure], as_of: str, confidence: str) -> dict[str, Any]:
+    """The card as CycloneDX 1.6 JSON; the same arguments give the same bytes.
+
+    `as_of` is the instant that the figures speak for, `confidence` that of their bounds, from 0 to 1.
+    """
     component = {
         "type": "machine-learning-model",
         "bom-ref": f"{declared.model}@{declared.model_version}",
@@ -111,7 +114,7 @@ def card(declared: Card, figures: Sequence[Figure], as_of: str) -> dict[str, Any
         "externalReferences": [{"type": "model-card", "url": declared.link}],
         "modelCard": _model_card(declared, figures),
     }
-    beside = {"card_version": declared.card_version, "title": declared.title, "contact": declared.contact}
+    beside = {"card_version": declared.card_version, "title": declared.title, "contact": declared.contact, "confidence": confidence}
     content = sha256(canonical({"component": component, "as_of": as_of, **beside}))
     return {
         "bomFormat": "CycloneDX",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
 from mc_pipelines.predictive.card import Card, card, differences, validate
+from mc_pipelines.predictive.declared import settings_of
 from mc_pipelines.reference_tables import relation_of
 from mc_pipelines.report import records
 
@@ -46,7 +47,7 @@ def _checked(con: "duckdb.DuckDBPyConnection", sprint: Any, as_of: str) -> list[
         return []
     declared = declared_card(con)
     live = dict(con.sql("SELECT model, model_version FROM predictive.live WHERE sprint = $sprint", params={"sprint": sprint}).fetchall())
-    made = card(declared, figures, as_of)
+    made = card(declared, figures, as_of, str(settings_of(con).confidence))
     found = [*differences(made, figures, live.get(declared.model)), *validate(made)]
     said = (declared.card_version, declared.model_version, live.get(declared.model))
     return [(sprint, declared.model, *said, len(figures), len(found), "; ".join(found))]
@@ -55,7 +56,7 @@ def _checked(con: "duckdb.DuckDBPyConnection", sprint: Any, as_of: str) -> list[
 def card_of(con: "duckdb.DuckDBPyConnection", as_of: str) -> dict[str, Any] | None:
     """The card of the one sprint that `con` shows; None where the mart has no figure yet."""
     figures = _figures(con, "sprint")
-    return card(declared_card(con), figures, as_of) if figures else None
+    return card(declared_card(con), figures, as_of, str(settings_of(con).confidence)) if figures else None
 
 
 def declared_card(con: "duckdb.DuckDBPyConnection") -> Card:

@@ -38,7 +38,8 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         "seeds": records(
             con,
             "SELECT seeds.model_version, seeds.seed, seeds.entry, seeds.published_at, seeds.published_at < sprints.start_utc AS before_data "
-            f"FROM predictive.seeds AS seeds JOIN reference.sprints AS sprints USING (sprint) WHERE sprint = DATE '{window.key}' ORDER BY ALL",
+            "FROM predictive.seeds AS seeds JOIN reference.sprints AS sprints USING (sprint) JOIN predictive.live AS live USING (sprint, model_version) "
+            "ORDER BY ALL",
         ),
         "strata": records(
             con,

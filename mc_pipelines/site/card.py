@@ -38,6 +38,7 @@ def context(card: Mapping[str, Any]) -> dict[str, Any]:
         "model": component["name"],
         "describes": component["version"],
         "as_of": card["metadata"]["timestamp"],
+        "confidence": f"metadata.properties.{list(said).index('mission:confidence')}.value",
         "about": component["description"],
         "caveats": [each.partition(": ")[::2] for each in limitations[:caveats]],
         "limitations": limitations[caveats:],
