@@ -19,6 +19,7 @@ from mc_pipelines import (
     cli_evidence,
     cli_finance,
     cli_home,
+    cli_ombuds,
     cli_packet,
     cli_rating,
     cli_sign,
@@ -77,7 +78,7 @@ def demo(fault: str | None, as_json: bool) -> None:
 
     from mc_pipelines import demo as sample
     from mc_pipelines.calendars import days
-    from mc_pipelines.demo_person import sign_explanations
+    from mc_pipelines.demo_person import sign_explanations, sign_packets
     from mc_pipelines.predictive.demo import answer_audits
     from mc_pipelines.report import released
 
@@ -87,6 +88,8 @@ def demo(fault: str | None, as_json: bool) -> None:
     laid = sample.lay(home, fault)
     before = _versions(home)
     say(sign_explanations(home, laid.month))
+    if "marketplace" in laid.windows:
+        say(sign_packets(home))
     landed = sorted({path.name for path in home.landing.glob("*/????-??-??")})
     run_windows(home, "daily", days(landed[0], landed[-1]))
     if laid.answers is not None:
@@ -199,6 +202,7 @@ def _contiguous(wanted: list[str]) -> list[list[str]]:
 for _command in (
     *cli_attempt.COMMANDS,
     *cli_audits.COMMANDS,
+    *cli_ombuds.COMMANDS,
     *cli_close.COMMANDS,
     *cli_finance.COMMANDS,
     *cli_sign.COMMANDS,

@@ -17,6 +17,7 @@ from mc_pipelines import samples
 from mc_pipelines.durable import write
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.marketplace.demo import lay_marketplace
 from mc_pipelines.predictive.demo import demo_predictive, publish_seeds
 from mc_pipelines.predictive.simulated_truth import Truth
 from mc_pipelines.samples import Event
@@ -91,7 +92,8 @@ def lay(home: Home, fault: str | None = None) -> Laid:
         return Laid(MONTH, {"metering": MONTH}, planted, None)
     truth = demo_predictive(home.landing, place)
     publish_seeds(home)
-    return Laid(MONTH, {"metering": MONTH, "predictive": SPRINT}, planted, truth)
+    lay_marketplace(home, place)
+    return Laid(MONTH, {"metering": MONTH, "predictive": SPRINT, "marketplace": SPRINT}, planted, truth)
 
 
 def _busiest(events: Sequence[Event], most: int = 3) -> list[str]:

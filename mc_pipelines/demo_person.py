@@ -1,8 +1,9 @@
-"""Who signs the demo's explanations: a person named development, whose key is made on first use and lies with the home's other keys.
+"""Who signs the demo's explanations and packets: a person named development, whose key is made on first use and lies with the home's other keys.
 
 Nobody vouches for that key. A home that declares people of its own keeps them, and signs its explanations itself.
 """
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,12 +17,15 @@ from mc_pipelines.evidence.own_key import from_file
 from mc_pipelines.evidence.people import by_key, people_file, read_people
 from mc_pipelines.evidence.signoff import signed
 from mc_pipelines.home import Home
+from mc_pipelines.marketplace.declared import read_sources
+from mc_pipelines.marketplace.packets import KINDS, packet_file, packet_request, signature_file, take
 from mc_pipelines.reference import read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PERSON = "development"
+SIGNED_AT = datetime(2026, 4, 2, 9, tzinfo=UTC)
 
 
 def sign_explanations(home: Home, month: str) -> str:
@@ -42,6 +46,30 @@ def sign_explanations(home: Home, month: str) -> str:
     return f"explanations signed with the development key {path}, for which nobody vouches"
 
 
+def sign_packets(home: Home) -> str:
+    """Sign every packet of the home's sources that nobody signed yet, on a day of the sample; returns what was done in a line.
+
+    The sample's packets are invented with their dates. The day is theirs: what is signed after a sprint counts in none that is over.
+    """
+    path = home.keys / f"{PERSON}-person.key"
+    _declare(home, path)
+    waiting = [
+        (source.source_id, kind)
+        for source in read_sources(home)
+        for kind in KINDS
+        if (file := packet_file(home, source.source_id, kind)).exists() and not signature_file(file).exists()
+    ]
+    if not waiting:
+        return "packets are signed"
+    people = read_people(home)
+    own = from_file(path, str) if path.exists() else None
+    if own is None or by_key(people, own.public_key()) is None:
+        return f"{len(waiting)} packets await a signature of somebody in {people_file(home)}: mission packet sign SOURCE"
+    for source_id, kind in waiting:
+        take(home, signed(parse(packet_request(home, source_id, kind, "demo")), own, people, SIGNED_AT), "demo")
+    return f"{len(waiting)} packets signed with the development key {path} as of {SIGNED_AT:%Y-%m-%d}, for which nobody vouches"
+
+
 def _declare(home: Home, path: "Path") -> None:
     """Make the key, and declare its public half where the home declares nobody."""
     if people_file(home).exists():
@@ -52,6 +80,6 @@ def _declare(home: Home, path: "Path") -> None:
     public = from_file(path, str).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     text = (
         "# Made by the demo. The private half lies in keys/; nobody vouches for it.\n"
-        f'people:\n  - {{person: {PERSON}, name: Development key of this home, roles: [approver], key: "{public}"}}\n'
+        f'people:\n  - {{person: {PERSON}, name: Development key of this home, roles: [approver, packets], key: "{public}"}}\n'
     )
     create(people_file(home), text.encode())

@@ -1,0 +1,73 @@
+"""What partners said until a sprint's cut-off, as a table of issues. Grouping and tagging are `feedback.py`'s; no text of theirs is in it."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from mc_pipelines.code import package_digest
+from mc_pipelines.marketplace.feedback import DONE, Action, Feedback, Issue
+from mc_pipelines.marketplace.feedback import issues as grouped
+from mc_pipelines.marketplace.reference import sprints_of, tagging_of
+from mc_pipelines.reference_tables import relation_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.runner import Work, Workshop
+
+REMARKS = """
+    SELECT feedback_id, partner_id, category, severity, text, submitted_at
+    FROM staging.feedback
+    WHERE submitted_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
+    QUALIFY row_number() OVER (PARTITION BY feedback_id ORDER BY landing_day, submitted_at, partner_id, category, severity, text) = 1
+    ORDER BY feedback_id
+"""
+ACTIONS = """
+    SELECT action_id, feedback_id, owner, due, state, recorded_at, CAST(landing_day AS VARCHAR)
+    FROM staging.actions
+    WHERE recorded_at <= $as_of AND landing_day <= CAST($as_of AS DATE) AND try_cast(due AS DATE) IS NOT NULL
+    ORDER BY ALL
+"""
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """Digest of the code that groups and tags."""
+    return package_digest("marketplace")
+
+
+def issues(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """A row for every issue, per sprint of `work`: what was said until its cut-off, also before the sprint."""
+    schema = {
+        "sprint": "DATE",
+        **dict.fromkeys(("issue_id", "partner_id", "category", "severity", "tags"), "VARCHAR"),
+        "remarks": "BIGINT",
+        "first_at": "TIMESTAMP",
+        "last_at": "TIMESTAMP",
+        "actions": "BIGINT",
+        "open_actions": "BIGINT",
+        "owners": "VARCHAR",
+        "next_due": "DATE",
+        "tracked": "BIGINT",
+        "overdue": "BIGINT",
+    }
+    return relation_of(work, schema, (row for sprint, _, _, as_of in sprints_of(work) for row in _rows(work.con, sprint, as_of)))
+
+
+def _rows(con: "duckdb.DuckDBPyConnection", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
+    remarks = [Feedback(*row) for row in con.sql(REMARKS, params={"as_of": as_of}).fetchall()]
+    severity = {each.feedback_id: each.severity for each in remarks}
+    actions = [
+        Action(action, feedback, owner, date.fromisoformat(due), state, at, (landed,))
+        for action, feedback, owner, due, state, at, landed in con.sql(ACTIONS, params={"as_of": as_of}).fetchall()
+    ]
+    for issue in grouped(remarks, actions, tagging_of(con), as_of)[0]:
+        yield sprint, *_issue(issue, severity[issue.issue_id])
+
+
+def _issue(issue: Issue, severity: str) -> tuple[Any, ...]:
+    still = [each for each in issue.actions if each.state not in DONE]
+    owners = ", ".join(sorted({each.owner for each in issue.actions}))
+    about = (issue.issue_id, issue.partner_id, issue.category, severity, ", ".join(issue.tags), len(issue.feedback_ids))
+    due = min((each.due for each in still), default=None)
+    return *about, issue.first_at, issue.last_at, len(issue.actions), len(still), owners, due, int(issue.tracked), int(issue.overdue)

@@ -1,0 +1,78 @@
+"""Ombuds exports of a sprint: each source's trail built, signed and verified, as a table of what came of it. Redaction is `ombuds.py`'s."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mc_pipelines import personal
+from mc_pipelines.code import package_digest
+from mc_pipelines.evidence.bundle import Bundle, build
+from mc_pipelines.evidence.canonical import instant, sha256
+from mc_pipelines.evidence.signing import Signer, known_keys, signer
+from mc_pipelines.evidence.verify import verify
+from mc_pipelines.marketplace.ombuds import Export, export
+from mc_pipelines.marketplace.reference import redaction_of, sprints_of
+from mc_pipelines.reference_tables import relation_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.home import Home
+    from mc_pipelines.runner import Work, Workshop
+
+Subject = Literal["source", "tenant"]
+LINES, PAGE = "trail.jsonl", "trail.html"
+REQUESTS = """
+    SELECT request_id, source_id, tenant_id, state, occurred_at, "by"
+    FROM staging.connect_requests
+    WHERE occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
+    ORDER BY ALL
+"""
+PACKETS = """
+    SELECT source_id, packet, digest, verified = 1 AS ok, why, person, signed_at FROM marketplace.packets WHERE sprint = $sprint ORDER BY ALL
+"""
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """Digest of the code that exports, and of the key that names are hashed with."""
+    return f"{package_digest('marketplace')} {hashlib.sha256(b'ombuds' + _key(shop.home)).hexdigest()}"
+
+
+def _key(home: "Home") -> bytes:
+    return hashlib.sha256(b"ombuds export" + personal.key(home)).digest()
+
+
+def exports(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """A row for every source that is not retired, per sprint of `work`."""
+    schema = {"sprint": "DATE", "source_id": "VARCHAR", "records": "BIGINT", "digest": "VARCHAR", "verified": "BIGINT", "why": "VARCHAR"}
+    return relation_of(work, schema, (row for sprint, _, _, as_of in sprints_of(work) for row in _rows(work, sprint, as_of)))
+
+
+def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
+    home, by = work.shop.home, signer(work.shop.home.keys)
+    for (source,) in work.con.sql("SELECT source_id FROM marketplace.sources WHERE status <> 'retired' ORDER BY source_id").fetchall():
+        made = trail(work.con, home, "source", source, sprint, as_of)
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = signed(Path(folder), f"source-{source}", made, as_of, by)
+            found = verify(bundle.path, known_keys(home.keys))
+        yield sprint, source, sum(made.counts.values()), sha256(made.lines), int(found.ok), "; ".join(found.reasons)
+
+
+def trail(con: "duckdb.DuckDBPyConnection", home: "Home", subject: Subject, subject_id: str, sprint: date, as_of: datetime) -> Export:
+    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted: requests with those that were refused, and packets."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for kind, query, bound in (("requests", REQUESTS, {"as_of": as_of}), ("packets", PACKETS, {"sprint": sprint})):
+        found = con.sql(query, params=bound)
+        named = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+        rows[kind] = [row for row in named if row.get(f"{subject}_id") == subject_id]
+    return export(subject, subject_id, rows, redaction_of(con), _key(home), as_of)
+
+
+def signed(folder: Path, name: str, made: Export, as_of: datetime, by: Signer) -> Bundle:
+    """The export as a signed bundle of its own, which verifies offline."""
+    about = {"deliverable": "marketplace", "export": "ombuds", "as_of": instant(as_of), "records": dict(made.counts)}
+    return build(folder, name, {LINES: made.lines, PAGE: made.page}, about, by)
