@@ -5,7 +5,7 @@ from typing import Any
 
 from mc_pipelines.predictive.card import CAVEATS, NOT_FOR, SIZE, WHOLE
 from mc_pipelines.site.build import environment
-from mc_pipelines.site.format import Figures
+from mc_pipelines.site.format import Figures, percent
 
 MODEL = "components.0.modelCard"
 METRICS = {
@@ -35,10 +35,10 @@ def context(card: Mapping[str, Any]) -> dict[str, Any]:
         "title": said["mission:title"],
         "card_version": said["mission:card_version"],
         "contact": said["mission:contact"],
+        "confidence": percent(said["mission:confidence"]),
         "model": component["name"],
         "describes": component["version"],
         "as_of": card["metadata"]["timestamp"],
-        "confidence": f"metadata.properties.{list(said).index('mission:confidence')}.value",
         "about": component["description"],
         "caveats": [each.partition(": ")[::2] for each in limitations[:caveats]],
         "limitations": limitations[caveats:],
