@@ -118,7 +118,7 @@ def _conclude(home: Home, told: "Sequence[tuple[Attempt, cli_waive.Waived]]", un
     if unchanged:
         click.echo("nothing new: no table version, no bundle, no page byte changed")
     else:
-        click.echo(f"attempt     {', '.join(f'{done.edition} of {done.period}' for done, _ in told)}")
+        click.echo(f"attempt     {', '.join(f'{done.edition} of {done.results[0].deliverable} {done.period}' for done, _ in told)}")
 
 
 def _versions(home: Home) -> dict[str, int | None]:

@@ -91,7 +91,7 @@ def print_gates(home: Home, done: "Attempt", waived: "cli_waive.Waived") -> None
 
     from mc_pipelines.closing.waivers import line_of
 
-    table = Table("gate", "observed", "threshold", "result", title=f"Gates of {done.period}", title_justify="left")
+    table = Table("gate", "observed", "threshold", "result", title=_title(done), title_justify="left")
     for result in done.results:
         shown = waived.shown(result)
         style = {"passed": "green", "failed": "red", "no_evidence": "yellow", "waived": "blue"}[shown]
@@ -109,6 +109,11 @@ def print_gates(home: Home, done: "Attempt", waived: "cli_waive.Waived") -> None
             click.echo(f"    remedy: {result.runbook}")
     if any("variance" in result.gate for result in open_gates):
         _print_causes(home, done.period)
+
+
+def _title(done: "Attempt") -> str:
+    deliverable = next((result.deliverable for result in done.results), METERING)
+    return f"Gates of {done.period}" if deliverable == METERING else f"Gates of {deliverable} {done.period}"
 
 
 def _print_causes(home: Home, month: str) -> None:

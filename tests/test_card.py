@@ -238,6 +238,7 @@ def test_nothing_declared_is_markup_and_a_metric_nobody_named_is_shown_as_it_is(
         declared().model_copy(update={"title": odd, "about": odd, "caveats": (caveat,), "contact": '"><b>', "risks": (), "fairness": ()}),
         [figure("p95_ms", odd, "412.5", "9")],
         AS_OF,
+        "0.95",
     )
     page = shown(tmp_path, document)
     assert "script" not in page.tags

@@ -142,7 +142,7 @@ def test_bars_lie_where_the_steps_lie_in_time() -> None:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    bare = card(declared().model_copy(update={"risks": (), "fairness": (), "tradeoffs": ()}), [], AS_OF)
+    bare = card(declared().model_copy(update={"risks": (), "fairness": (), "tradeoffs": ()}), [], AS_OF, "0.95")
     drawn = {
         "card": card_page(made()),
         "bare card": card_page(bare),

@@ -39,9 +39,13 @@ def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
 def partners(work: "Work") -> "duckdb.DuckDBPyRelation":
     rows = read_partners(work.shop.home)
     schema = {"partner_id": "VARCHAR", "name": "VARCHAR", "clock": "VARCHAR", "declared": "VARCHAR"}
-    return relation_of(
-        work, schema, ((row.partner_id, row.name, row.clock, canonical(row.model_dump(mode="json")).decode()) for row in rows)
-    )
+    return relation_of(work, schema, ((row.partner_id, row.name, row.clock, _text(row)) for row in rows))
+
+
+def _text(partner: Partner) -> str:
+    """A partner as it is declared: hours without seconds."""
+    hours = {name: getattr(partner, name).strftime("%H:%M") for name in ("opens", "closes")}
+    return canonical(partner.model_dump(mode="json") | hours).decode()
 
 
 def rules(work: "Work") -> "duckdb.DuckDBPyRelation":
