@@ -55,7 +55,7 @@ def test_the_card_is_valid_and_says_what_was_declared() -> None:
     assert component["externalReferences"] == [{"type": "model-card", "url": "cards/churn-risk/1.4.html"}]
     considered = component["modelCard"]["considerations"]
     assert considered["technicalLimitations"][1].startswith("Seasons: Accounts that pause every summer")
-    assert considered["useCases"][1] == "Not for: Setting prices"
+    assert considered["useCases"][1] == "Not for: setting prices or refusing service"
     assert considered["fairnessAssessments"][0]["groupAtRisk"] == "Small companies"
     assert document["metadata"]["timestamp"] == AS_OF
 

@@ -151,7 +151,7 @@ def build(bench: Bench, windows: Iterable[list[str]] = (LANDED,)) -> None:
     for chunk in (*windows, []):
         for model in bench.shop.catalog.ordered():
             source = model.key.partition(".")[2]
-            if model.deliverable == "metering" or (model.deliverable == "staging" and source not in SOURCES):
+            if model.deliverable in {"metering", "marketplace"} or (model.deliverable == "staging" and source not in SOURCES):
                 continue
             if model.header.every == "once" or (model.header.every == "day" and chunk):
                 materialise(bench.shop, model, chunk or [WHOLE])
