@@ -115,7 +115,7 @@ def test_long_gate_names_and_digests_break_after_separators_only(browser: "Brows
     names = ["metering_quarantine_value_of_every_tenant_and_meter", "metering_variance_tenants_by_the_hour"]
     for gate, name in zip(long["deliverables"][0]["gates"], names, strict=False):
         gate["gate"] = name
-    for attempt in long["attempts"]:
+    for attempt in long["deliverables"][0]["attempts"]:
         attempt |= {"digest": "0123456789abcdef" * 4, "failed": names}
     build(tmp_path, long, report())
     page, _ = opened(browser, tmp_path / "index.html", viewport={"width": width, "height": 900}, color_scheme=scheme)

@@ -3,6 +3,7 @@
 Spark is a Connect server of its own on this machine, started once. Needs pyspark (`make spark`) and Java.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ from mc_pipelines.catalog import Model
 from mc_pipelines.engine import connect, spark_url
 from mc_pipelines.errors import MissionError
 from mc_pipelines.lake import WHOLE
-from mc_pipelines.runner import Work, bind_views, computed
+from mc_pipelines.runner import Work, bind_views, computed, materialise
 
 TENANT = "  - {{tenant_id: {0}, name: {0}, zone: {1}, currency: USD, plan: p, grace_days: 2}}\n"
 FIRST, LAST = "2026-03-25", "2026-05-05"
@@ -92,7 +93,28 @@ def both(tmp_path_factory: pytest.TempPathFactory, make_bench: Callable[[Path], 
     bench.declare("meters", METERS + "  - {meter: loads, type: usage.load, aggregation: unique_count, value: value, unit: l}\n")
     bench.land(events, log)
     bench.build(sorted({str(row["landing_day"]) for row in (*events, *log)}), [])
+    for day, rows in decisions().items():
+        path = bench.home.landing / "decisions" / day / "a.ndjson"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for key in ("staging.decisions", "predictive.decisions"):
+        materialise(bench.shop, bench.shop.catalog.models[key], list(decisions()))
     return bench
+
+
+def decisions() -> dict[str, list[dict[str, object]]]:
+    """Decisions of two landing days with copies within a day and across them, which say the same and something else."""
+    usual: dict[str, object] = {
+        "tenant_id": "odd",
+        "model": "m",
+        "model_version": "1",
+        "inputs_digest": "0" * 64,
+        "stratum": "low",
+        "status": "ok",
+    }
+    usual |= {"occurred_at": "2026-04-01T10:00:00Z", "outcome": "é'\"", "score": "0.123456789", "latency_ms": 3, "cost": "0.5"}
+    first = [usual | {"decision_id": name, "outcome": said} for name, said in (("a", "x"), ("a", "x"), ("b", "y"), ("b", "Ä"), ("b", "z"))]
+    return {"2026-04-01": first, "2026-04-02": [usual | {"decision_id": name} for name in ("a", "c", "c")]}
 
 
 def portable(bench: Bench) -> list[Model]:

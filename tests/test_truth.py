@@ -16,6 +16,7 @@ from mc_pipelines.malformed import KINDS
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.simulate import CLASSES, Format, simulate
 from mc_pipelines.truth import Truth
+from mc_pipelines.windows import in_use
 
 MONTHS = ["2026-03-01", "2026-04-01", "2026-05-01"]  # local days run over both ends of a UTC month
 LANDED = days("2026-04-01", "2026-05-04")
@@ -25,7 +26,7 @@ def counted(home: Home) -> Workshop:
     """Every table of the home, built without Dagster."""
     shop = Workshop.open(home)
     windows = {"day": LANDED, "month": MONTHS, "once": [WHOLE]}
-    for model in shop.catalog.ordered():
+    for model in in_use(home, shop.catalog):
         materialise(shop, model, windows[model.header.every])
     return shop
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
 MAX_BYTES = 32 << 20
-REPEATED = ("period", "as_of", "code", "inputs", "acceptance", "models")
+REPEATED = ("deliverable", "period", "as_of", "code", "inputs", "acceptance", "models")
 """The keys that `Recorded.read` needs to compute a window again."""
 
 
