@@ -55,7 +55,8 @@ def spec(catalog: Catalog, model: Model, table: str, partitions: Partitions) -> 
     """The asset of one table: description, owner, kinds, code and upstream, all from the declaration."""
     own = table == model.key
     # Behind a view stand the tables that it reads: they must be built first, and Dagster orders by direct upstream alone.
-    upstream = [key(dep) for dep in sorted({*model.deps, *catalog.inputs(model), *filter(None, [model.touched])})]
+    named = sorted({*model.deps, *catalog.inputs(model), *filter(None, [model.touched])})
+    upstream: list[dg.AssetKey | dg.AssetDep] = [_dep(catalog, model, dep) for dep in named]
     if model.deliverable == "staging":
         upstream.append(dg.AssetKey(["files", model.key.partition(".")[2]]))
     return dg.AssetSpec(
@@ -76,6 +77,13 @@ def spec(catalog: Catalog, model: Model, table: str, partitions: Partitions) -> 
         },
         freshness_policy=None if model.header.view else _freshness(model),
     )
+
+
+def _dep(catalog: Catalog, model: Model, dep: str) -> dg.AssetKey | dg.AssetDep:
+    """What a table rests on. Dagster knows how days lie in months, but not how they lie in a sprint, which may read those before it too."""
+    if model.header.every == "sprint" and catalog.owner_of(dep).header.every == "day":
+        return dg.AssetDep(key(dep), partition_mapping=dg.AllPartitionMapping())
+    return key(dep)
 
 
 def _freshness(model: Model) -> dg.FreshnessPolicy | None:

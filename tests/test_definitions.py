@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import dagster as dg
 import pytest
@@ -10,7 +11,7 @@ from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy  # wha
 
 from mc_pipelines.automation import new_days, schedules
 from mc_pipelines.definitions import build_defs
-from mc_pipelines.home import Home
+from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.starter import write_home
 
 SNAPSHOT = Path(__file__).parent / "graph.json"
@@ -18,9 +19,13 @@ SNAPSHOT = Path(__file__).parent / "graph.json"
 
 @pytest.fixture(scope="module")
 def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
-    root = tmp_path_factory.mktemp("home")
-    write_home(root)
-    return build_defs(Home(root))
+    return build_defs(full(tmp_path_factory.mktemp("home")))
+
+
+def full(root: Path) -> Home:
+    """A home that uses every deliverable: the demo's declarations."""
+    copytree(CHECKOUT / "data" / "reference", root / "reference")
+    return Home(root)
 
 
 def graph(defs: dg.Definitions) -> dict[str, dict[str, object]]:
@@ -38,9 +43,17 @@ def graph(defs: dg.Definitions) -> dict[str, dict[str, object]]:
 
 def test_the_location_loads_as_the_server_loads_it(defs: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(defs)
-    assert {job.name for job in defs.resolve_all_job_defs()} >= {"daily", "month_end"}
-    assert {schedule.name for schedule in defs.schedules or ()} == {"daily", "month_end"}
+    ends = {"month_end", "predictive_sprint", "marketplace_sprint"}
+    assert {job.name for job in defs.resolve_all_job_defs()} >= {"daily", *ends}
+    assert {schedule.name for schedule in defs.schedules or ()} == {"daily", *ends}
     assert {sensor.name for sensor in defs.sensors or ()} == {"landing", "failed_runs", "failed_checks", "tonight_after_daily"}
+
+
+def test_a_home_has_nothing_of_deliverables_whose_sources_it_does_not_declare(tmp_path: Path) -> None:
+    write_home(tmp_path)
+    bare = build_defs(Home(tmp_path))
+    assert {spec.group_name for spec in bare.resolve_all_asset_specs()} == {"metering", "reference", "staging"}
+    assert {schedule.name for schedule in bare.schedules or ()} == {"daily", "month_end"}
 
 
 def test_the_graph_is_the_reviewed_one(defs: dg.Definitions) -> None:
@@ -54,11 +67,14 @@ def test_every_asset_has_a_description_and_an_owner_or_is_a_landed_file(defs: dg
         assert spec.owners or spec.key.path[0] == "files"
 
 
-def test_every_gate_is_a_check_on_a_monthly_asset(defs: dg.Definitions) -> None:
+def test_every_gate_is_a_check_on_an_asset_of_its_windows(defs: dg.Definitions) -> None:
     keys = {key.name: key.asset_key for key in defs.resolve_asset_graph().asset_check_keys}
     partitions = {spec.key: spec.partitions_def for spec in defs.resolve_all_asset_specs()}
     assert {"metering_variance", "metering_conflicts", "metering_rows_conserved", "metering_landing_complete"} <= set(keys)
-    assert all(isinstance(partitions[asset], dg.MonthlyPartitionsDefinition) for asset in keys.values())
+    for name, asset in keys.items():
+        sprint = asset.path[0] != "metering"
+        assert isinstance(partitions[asset], dg.StaticPartitionsDefinition if sprint else dg.MonthlyPartitionsDefinition), name
+    assert {name.partition("_")[0] for name in keys} == {"invoice", "marketplace", "metering", "predictive"}
 
 
 def test_columns_are_shown_with_description_and_lineage_before_anything_is_built(defs: dg.Definitions) -> None:
@@ -100,14 +116,23 @@ def test_a_daily_table_is_late_after_36_hours_and_no_other(defs: dg.Definitions)
         ("daily", datetime(2026, 5, 1, 12, 15, tzinfo=UTC), "2026-04-30"),
         ("month_end", datetime(2026, 5, 3, 14, 0, tzinfo=UTC), "2026-04-01"),
         ("month_end", datetime(2027, 1, 3, 14, 0, tzinfo=UTC), "2026-12-01"),
+        # Sprint 35 ends with 5 May in Denver, which is 6:00 UTC on the 6th; three days later is the 9th, the last landing day that counts.
+        ("predictive_sprint", datetime(2026, 5, 10, 14, 30, tzinfo=UTC), "2026-04-24"),
     ],
 )
-def test_a_schedule_asks_for_the_partition_that_is_over(defs: dg.Definitions, name: str, at: datetime, partition: str) -> None:
-    schedule = next(each for each in schedules(Home(Path("unused"))) if each.name == name)
+def test_a_schedule_asks_for_the_partition_that_is_over(tmp_path: Path, name: str, at: datetime, partition: str) -> None:
+    schedule = next(each for each in schedules(full(tmp_path), ["predictive_sprint"]) if each.name == name)
     with dg.build_schedule_context(scheduled_execution_time=at) as context:
         request = schedule(context)
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == partition
+
+
+def test_no_sprint_is_asked_for_before_its_last_landing_day_is_over(tmp_path: Path) -> None:
+    schedule = next(each for each in schedules(full(tmp_path), ["predictive_sprint"]) if each.name == "predictive_sprint")
+    for day in (9, 11):
+        with dg.build_schedule_context(scheduled_execution_time=datetime(2026, 5, day, 14, 30, tzinfo=UTC)) as context:
+            assert isinstance(schedule(context), dg.SkipReason)
 
 
 def test_a_file_is_taken_when_it_has_stopped_growing() -> None:
@@ -121,5 +146,4 @@ if __name__ == "__main__":
     import tempfile
 
     scratch = Path(tempfile.mkdtemp())
-    write_home(scratch)
-    SNAPSHOT.write_text(json.dumps(graph(build_defs(Home(scratch))), indent=1) + "\n", encoding="utf-8")
+    SNAPSHOT.write_text(json.dumps(graph(build_defs(full(scratch))), indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from shutil import copytree
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner
@@ -25,6 +26,7 @@ from mc_pipelines.marketplace.packets import packet_file, signature_file
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
 
+CHROMIUM = Path("/usr/bin/chromium")
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-15")
 SOURCES = ("connect_requests", "feedback", "actions")
 PARTNER = "partner_id: tide, name: Tide, zone: UTC, country: DE, clock: calendar, response_hours: '2', resolution_hours: '24'"
@@ -208,3 +210,20 @@ def test_days_one_by_one_and_in_one_run_give_the_same_rows(made: Bench, tmp_path
         if model.deliverable == "marketplace":
             query = f"SELECT * FROM {model.key} ORDER BY ALL"
             assert other.rows(query, model.key) == made.rows(query, model.key), model.key
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_an_axe_violation(made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
+    from axe_core_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        for name in ("marketplace/7.html", "index.html"):
+            page = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 900}).new_page()
+            page.goto((made.home.site / name).as_uri())
+            assert [(each["id"], each["nodes"][0]["html"][:200]) for each in Axe().run(page)["violations"]] == [], name
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        browser.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from conftest import Bench
@@ -24,6 +25,7 @@ from mc_pipelines.lake import WHOLE
 from mc_pipelines.predictive.seeds import publish
 from mc_pipelines.runner import materialise
 
+CHROMIUM = Path("/usr/bin/chromium")
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-16")
 SOURCES = ("decisions", "audits", "releases", "drills", "rehearsals", "abuse_history", "card_links")
 TENANTS = ("ash", "birch", "cedar", "doum", "elm")
@@ -321,3 +323,20 @@ def test_what_a_runbook_asks_can_be_asked(made: Bench, path: Path) -> None:
     for query in queries:
         made.rows(query, *sorted(set(re.findall(r"\b(?:predictive|staging)\.[a-z_]+", query))))
     assert queries or "mission audits" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_an_axe_violation(made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
+    from axe_core_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        for name in ("predictive/7.html", "predictive/7-drills.html", "index.html"):
+            page = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 900}).new_page()
+            page.goto((made.home.site / name).as_uri())
+            assert [(each["id"], each["nodes"][0]["html"][:200]) for each in Axe().run(page)["violations"]] == [], name
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        browser.close()
