@@ -20,6 +20,7 @@ from mc_pipelines.home import Home
 from mc_pipelines.orchestra import instance
 from mc_pipelines.runner import Outcome, Workshop
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 CALENDAR = "start: 2025-01-01\nend: 2026-12-31\n"
 
@@ -76,7 +77,7 @@ def main(root: Path, out: Path, count: int) -> None:
     home = Home(root)
     windows = days("2025-01-01", "2025-12-31")[:count]
     opening, shop = inside(lambda: Workshop.open(home))
-    models = [model for model in shop.catalog.ordered() if model.header.every != "month" and not model.header.view]
+    models = [model for model in in_use(shop.home, shop.catalog) if model.header.every != "month" and not model.header.view]
     bare, _ = inside(lambda: [empty(shop, model, windows) for model in models])
     with nothing_computed(shop):
         costs = execute(home, windows)

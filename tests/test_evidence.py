@@ -31,6 +31,7 @@ from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.lake import Lake
 from mc_pipelines.runner import Workshop, materialise
+from mc_pipelines.windows import in_use
 
 TABLE = "metering.usage_period"
 DAY = date(2026, 4, 10)
@@ -46,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
         assert plain(home).verdict == "failed"
         land(home, "usage_events", DAY, "some.ndjson", [event(90 + step, DAY) for step in range(5)])
         shop = Workshop.open(home)
-        for model in shop.catalog.ordered():
+        for model in in_use(shop.home, shop.catalog):
             if model.header.every == "day":
                 materialise(shop, model, days(DAY.isoformat()))
         land(home, "usage_events", DAY, "rest.ndjson", [event(95 + step, DAY) for step in range(5)])

@@ -123,7 +123,7 @@ def test_a_credit_note_names_the_number_of_the_invoice_that_it_corrects(bench: B
     )  # fmt: skip
     assert verify(bundle, known_keys(bench.home.keys)).ok
     done = call("trace", "metering_variance", "--bundle", bundle)
-    assert (done.exit_code, "the bundle is not that of a close" in done.output) == (2, True)
+    assert (done.exit_code, "the bundle is not that of an attempt" in done.output) == (2, True)
 
 
 def test_what_a_revoked_key_published_is_published_again_with_another_number(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811  # fmt: skip

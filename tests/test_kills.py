@@ -27,6 +27,7 @@ from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 MONTH = "2026-04"
 FIRST = date(2026, 4, 27)
@@ -70,7 +71,7 @@ def build(root: str) -> None:
     home = Home(Path(root))
     shop = Workshop.open(home)
     windows = {"day": LANDED, "month": [f"{MONTH}-01"], "once": [WHOLE]}
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, windows[model.header.every])
     attempt(home, MONTH)
 

@@ -24,6 +24,7 @@ from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.orchestra import run_job
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 MONTH = "2026-04"
 FIRST, LAST = date(2026, 4, 1), date(2026, 4, 30)
@@ -85,7 +86,7 @@ def close(home: Home) -> Attempt:
 def plain(home: Home) -> Attempt:
     """The same computation without Dagster, for tests that repeat it: every table in order, then the attempt."""
     shop = Workshop.open(home)
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, {"day": days("2026-04-01", "2026-05-03"), "month": ["2026-04-01"], "once": [WHOLE]}[model.header.every])
     return attempt(home, MONTH)
 

@@ -25,6 +25,7 @@ from mc_pipelines.lake import WHOLE, Draft, Lake
 from mc_pipelines.orchestra import run_job
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.shell import views
+from mc_pipelines.windows import in_use
 
 MONTH = "2026-04"
 SIZE = "64m"
@@ -173,7 +174,7 @@ def test_each_folder_that_a_close_writes_says_so_when_it_has_no_room(disk: Path,
     """Keys, journal, evidence and pages on the small disk, one after the other; the same close goes on from where it could not."""
     home = lay(tmp_path)
     shop = Workshop.open(home)
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, {"day": days("2026-04-01", "2026-05-03"), "month": [f"{MONTH}-01"], "once": [WHOLE]}[model.header.every])
     before = standing(home)
     for folder in (home.keys, home.evidence, home.journal, home.site):

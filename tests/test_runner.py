@@ -55,7 +55,7 @@ def daily_rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
     keys = [
         model.key
         for model in bench.shop.catalog.ordered()
-        if model.header.every == "day" and model.deliverable != "staging" and not model.header.view
+        if model.header.every == "day" and model.deliverable == "metering" and not model.header.view
     ]
     return {key: bench.rows(f"SELECT * FROM {key} ORDER BY ALL", key) for key in keys}
 

@@ -20,6 +20,7 @@ from mc_pipelines.lake import WHOLE
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.simulate import Format, simulate
 from mc_pipelines.truth import Truth
+from mc_pipelines.windows import in_use
 
 MONTH = "2026-04"
 LANDED = days("2026-04-01", "2026-05-04")
@@ -30,7 +31,7 @@ Simulated = dict[Format, tuple[Path, Truth]]
 def build(home: Home, landed: list[str]) -> None:
     shop = Workshop.open(home)
     windows = {"day": landed, "month": [f"{MONTH}-01"], "once": [WHOLE]}
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, windows[model.header.every])
 
 

@@ -18,6 +18,7 @@ from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.samples import Replay
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 OWN_DATES = {day: [day] for day in samples.LOG_DAYS}
 
@@ -103,7 +104,7 @@ def may_2015(tmp_path_factory: pytest.TempPathFactory) -> Home:
         demo.place(home.landing / "gateway_log" / day.isoformat() / "gateway.parquet", demo._gateway_file(con, day))
     shop = Workshop.open(home)
     windows = {"day": [day.isoformat() for day in samples.LOG_DAYS], "month": ["2015-05-01"], "once": [WHOLE]}
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, windows[model.header.every])
     return home
 

@@ -17,6 +17,7 @@ from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.runner import Outcome, Work, Workshop, materialise
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 FIRST = date(2026, 4, 1)
 DAYS = [(FIRST + timedelta(days=at)).isoformat() for at in range(9)]
@@ -43,7 +44,9 @@ def run(shop: Workshop, days: list[str], every: tuple[str, ...] = ("once", "day"
     """What `mission run` does without Dagster around it."""
     windows = {"day": days, "once": [WHOLE]}
     return {
-        model.key: materialise(shop, model, windows[model.header.every]) for model in shop.catalog.ordered() if model.header.every in every
+        model.key: materialise(shop, model, windows[model.header.every])
+        for model in in_use(shop.home, shop.catalog)
+        if model.header.every in every
     }
 
 
@@ -172,7 +175,7 @@ def test_a_slow_run_on_older_inputs_gives_way_to_a_newer_one(one_by_one: Rows, t
     run(Workshop.open(home), DAYS[:1])
     slow = Workshop.open(home, "slow")
     model = slow.catalog.models["metering.usage_daily"]
-    run_upstream = [each for each in slow.catalog.ordered() if each.header.every == "day" and each.key != model.key]
+    run_upstream = [each for each in in_use(slow.home, slow.catalog) if each.header.every == "day" and each.key != model.key]
     land(home, "usage_events", FIRST, "more.ndjson", [event(7, FIRST, id="more")])  # the first day is stale, for the slow run too
     for each in run_upstream:
         materialise(slow, each, DAYS[:1])

@@ -16,6 +16,7 @@ from mc_pipelines.lake import WHOLE, Lake
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.samples import Replay
 from mc_pipelines.starter import write_home
+from mc_pipelines.windows import in_use
 
 OWN = (  # instants of the first rows; Mooncake has none of its own and begins with the others
     Replay("azure_llm_conv", "conv", datetime(2023, 11, 16, 18, 15, 46, 680590, tzinfo=UTC)),
@@ -62,7 +63,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Attempt]:
     sources.write_text(sources.read_text(encoding="utf-8").replace("2026-01-01", "2023-11-16"), encoding="utf-8")
     land(home)
     shop = Workshop.open(home)
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         materialise(shop, model, {"day": ["2023-11-16"], "month": ["2023-11-01"], "once": [WHOLE]}[model.header.every])
     return home, attempt(home, "2023-11")
 
