@@ -16,7 +16,7 @@ from unittest import mock
 import click
 
 from benchmarks.measure import Cost, inside
-from mc_pipelines import fields, intake, staging
+from mc_pipelines import fields, intake
 from mc_pipelines.contracts import Contract, Field
 from mc_pipelines.engine import connect
 from mc_pipelines.home import Home
@@ -68,11 +68,13 @@ def profile_row(outcome: Outcome, cost: Cost) -> dict[str, Any]:
 @click.argument("out", type=FOLDER)
 def close(root: Path, out: Path) -> None:
     """Build every table of an empty lake, upstream first, as a close does; no Dagster, no signing."""
+    from mc_pipelines.windows import in_use
+
     home = Home(root)
     shop = Workshop.open(home)
     wanted = windows(home)
     profile = []
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         cost, outcome = inside(partial(materialise, shop, model, wanted[model.header.every]))
         profile.append(profile_row(outcome, cost))
     con = connect()
@@ -91,17 +93,15 @@ class Unruled(Field):
 def unruled(contract: Contract) -> Contract:
     """The same contract with the same columns, and no rule."""
     fields = tuple(Unruled(**vars(each) | {"required": False, "options": ()}) for each in contract.fields)
-    return replace(contract, fields=fields)
+    return replace(contract, rules=(), fields=fields)
 
 
 @contextmanager
 def without_rules() -> Iterator[None]:
     """Take every rule out of staging: the fields' own, those across fields, and the tests for digits lost and for objects in place of texts."""
     contract_of = intake.contract_of
-    none: Mapping[str, Mapping[str, str]] = {}
     with (
         mock.patch.object(intake, "contract_of", lambda home, source: unruled(contract_of(home, source))),
-        mock.patch.object(staging, "CROSS_RULES", none),
         mock.patch.object(fields, "_flaws", return_value="CAST(NULL AS VARCHAR)"),
     ):
         yield
@@ -113,9 +113,11 @@ def without_rules() -> Iterator[None]:
 @click.option("--rules/--no-rules", default=True)
 def staging_alone(root: Path, out: Path, rules: bool) -> None:
     """Stage every landing day of the usage events into an empty lake, judged by the contract or not."""
+    from mc_pipelines.windows import in_use
+
     home = Home(root)
     shop = Workshop.open(home)
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         if model.deliverable == "reference":
             materialise(shop, model)
 

@@ -71,6 +71,7 @@ def execute(home: Home, windows: Sequence[str]) -> dict[str, Cost]:
 @click.argument("count", type=int)
 def main(root: Path, out: Path, count: int) -> None:
     """Run `count` days in one run in an empty home."""
+
     write_home(root)
     (root / "reference" / "calendar.yaml").write_text(CALENDAR, encoding="utf-8")
     os.environ["MISSION_HOME"] = str(root)

@@ -66,13 +66,14 @@ def measured(tenants: int, folder: Path) -> dict[str, Any]:
     from mc_pipelines.home import Home
     from mc_pipelines.runner import Workshop, materialise
     from mc_pipelines.simulate import simulate
+    from mc_pipelines.windows import in_use
 
     simulate(folder, tenants * EVENTS_EACH, tenants, date.fromisoformat(MONTH), 30, SEED, "parquet", faults=False)
     home = Home(folder)
     price(home.reference)
     shop = Workshop.open(home)
     profile = []
-    for model in shop.catalog.ordered():
+    for model in in_use(shop.home, shop.catalog):
         cost, outcome = inside(partial(materialise, shop, model, windows(home)[model.header.every]))
         if model.key in STEPS:
             profile.append(profile_row(outcome, cost))

@@ -17,6 +17,8 @@ import pytest
 from independent_invoices import Totals, invoices, usage_of
 
 from mc_pipelines.engine import connect
+from mc_pipelines.evidence.signing import known_keys
+from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import CHECKOUT
 from mc_pipelines.lake import Lake
 
