@@ -185,7 +185,7 @@ def test_no_person_stands_in_bundle_page_or_export(
     assert done.exit_code == 0, done.output
     assert verify(tmp_path / "ombuds-source-buoys", known_keys(made.home.keys)).ok
     lines = (tmp_path / "ombuds-source-buoys" / "data" / "trail.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + 19 + 2  # what it is, every event that landed, two packets
+    assert len(lines) == 1 + 19 + 4 + 2  # what it is, every event that landed, three approvals and a rejection, two packets
     for folder in (attempted.bundle, made.home.site, tmp_path):
         for path in folder.rglob("*"):
             assert not path.is_file() or all(each not in path.read_bytes() for each in (NEEDLE.encode(), b"erika", b"login is slow"))

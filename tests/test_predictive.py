@@ -222,8 +222,8 @@ def test_the_plan_and_the_sample_are_those_of_the_page(made: Bench) -> None:
 
 
 def test_audits_add_up(made: Bench) -> None:
-    columns = "selected, completed, completion, judged, upheld, agreement, agreement_lower, proving_size, second_reads, readers_agree, overdue, ladder"
-    ((*counts, lower, proving, seconds, alike, overdue, ladder),) = made.rows(
+    columns = "selected, completed, completion, judged, upheld, agreement, agreement_lower, proving_size, second_reads, readers_agree, overdue, ladder, kappa"
+    ((*counts, lower, proving, seconds, alike, overdue, ladder, kappa),) = made.rows(
         f"SELECT {columns} FROM predictive.audits", "predictive.audits"
     )
     assert counts == [6, 6, Decimal(1), 4, 4, Decimal(1)]
@@ -231,6 +231,7 @@ def test_audits_add_up(made: Bench) -> None:
     assert abs(lower - Decimal("0.472870804")) <= Decimal("0.000000001")
     # 0.5^5 = 0.03125 is the first power below 5%.
     assert (proving, seconds, alike, overdue, ladder) == (5, 2, 2, 0, "go_on at step 1, 1 more")
+    assert kappa is None  # both readers uphold everything, so chance alone explains that they agree
 
 
 def test_budgets_burn_down_and_an_overrun_needs_a_refusal(made: Bench) -> None:

@@ -32,6 +32,12 @@ REQUESTS = """
     WHERE occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
     ORDER BY ALL
 """
+DECISIONS = """
+    SELECT concat(request_id, '.', state) AS decision_id, source_id, tenant_id, state AS outcome, occurred_at, "by"
+    FROM staging.connect_requests
+    WHERE state IN ('approved', 'rejected') AND occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
+    ORDER BY ALL
+"""
 PACKETS = """
     SELECT source_id, packet, digest, verified = 1 AS ok, why, person, signed_at FROM marketplace.packets WHERE sprint = $sprint ORDER BY ALL
 """
@@ -63,10 +69,11 @@ def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ..
 
 
 def trail(con: "duckdb.DuckDBPyConnection", home: "Home", subject: Subject, subject_id: str, sprint: date, as_of: datetime) -> Export:
-    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted: requests with those that were refused, and packets."""
+    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted: every event of its requests, what was decided, and packets."""
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    for kind, query, bound in (("requests", REQUESTS, {"as_of": as_of}), ("packets", PACKETS, {"sprint": sprint})):
-        found = con.sql(query, params=bound)
+    queries = {"requests": REQUESTS, "decisions": DECISIONS, "packets": PACKETS}
+    for kind, query in queries.items():
+        found = con.sql(query, params={"sprint": sprint} if kind == "packets" else {"as_of": as_of})
         named = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
         rows[kind] = [row for row in named if row.get(f"{subject}_id") == subject_id]
     return export(subject, subject_id, rows, redaction_of(con), _key(home), as_of)

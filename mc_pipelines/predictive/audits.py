@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import takewhile
-from math import isqrt
+from math import floor, isqrt
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
 from mc_pipelines.predictive.declared import Settings, settings_of
-from mc_pipelines.predictive.readers import assign, second_reads
+from mc_pipelines.predictive.readers import agreement, assign, second_reads
 from mc_pipelines.predictive.sampling import Ladder, bottom_k, lower_bound_of_agreement, neyman, proving_size, sample_size
 from mc_pipelines.reference_tables import relation_of
 
@@ -173,8 +173,9 @@ def summary(work: "Work") -> "duckdb.DuckDBPyRelation":
         "readers_agree": "BIGINT",
         "overdue": "BIGINT",
         "ladder": "VARCHAR",
+        "kappa": "DECIMAL",
     }
-    return relation_of(work, schema, ((*_summed(settings, *row), _ladder(work, settings, row[0])) for row in counted))
+    return relation_of(work, schema, ((*_summed(settings, *row), _ladder(work, settings, row[0]), _kappa(work, row[0])) for row in counted))
 
 
 def _ladder(work: "Work", settings: Settings, sprint: date) -> str:
@@ -189,6 +190,18 @@ def _ladder(work: "Work", settings: Settings, sprint: date) -> str:
     given = [verdict == "overturned" for (verdict,) in takewhile(lambda row: row[0] is not None, verdicts)]
     said = Ladder(settings.ladder, settings.tolerable, settings.confidence).decide(given)
     return f"{said.outcome} at step {said.step}" + (f", {said.more} more" if said.more else "")
+
+
+def _kappa(work: "Work", sprint: date) -> Decimal | None:
+    """Cohen's kappa of the decisions that were read twice, rounded down at the ninth decimal; None where both readers say one thing only."""
+    pairs = work.con.sql(
+        "SELECT first.verdict, second.verdict FROM predictive.audit_reads AS first JOIN predictive.audit_reads AS second "
+        "USING (sprint, decision_id) WHERE sprint = $sprint AND first.reader = 'first' AND second.reader = 'second' "
+        "AND first.verdict IS NOT NULL AND second.verdict IS NOT NULL",
+        params={"sprint": sprint},
+    ).fetchall()
+    kappa = agreement(pairs).kappa
+    return None if kappa is None else Decimal(floor(kappa * 10**9)).scaleb(-9)
 
 
 def _summed(
