@@ -10,6 +10,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -89,8 +90,9 @@ def canonical_json(document: Mapping[str, Any]) -> bytes:
 
 def replace(path: Path, data: bytes) -> bool:
     """Put the bytes at the path in one step, readers see the old file or the new; false where they stand there already."""
-    if path.is_file() and path.read_bytes() == data:
-        return False
+    with suppress(FileNotFoundError):  # asked of the file itself: another process may take it away between two questions
+        if path.read_bytes() == data:
+            return False
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
