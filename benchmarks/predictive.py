@@ -32,6 +32,14 @@ DECISIONS = f"""
         's' || hash(i + 3) % {STRATA} AS stratum
     FROM range($decisions) AS each (i)"""
 
+SPRINT = {"first": "2026-04-01", "last": "2026-04-01"}
+AUDITED = f"""
+    CREATE SCHEMA predictive;
+    CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, '{SEED}' AS seed;
+    CREATE TABLE predictive.audit_plan AS
+        SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, 's' || i AS stratum, {SIZE} AS planned FROM range({STRATA}) AS each (i)"""
+SCOPE = "CREATE OR REPLACE VIEW predictive.in_scope AS SELECT *, DATE '2026-04-01' AS sprint, 'v' AS model_version FROM {}"
+
 
 def by_hand(rows: Sequence[tuple[str, str, Any, Decimal]], rate: Decimal, capacity: Decimal) -> list[tuple[str, str, bool, Decimal]]:
     """Token buckets as one writes them down first: a loop over sorted decisions, in decimals."""
@@ -62,14 +70,14 @@ def row(what: str, count: int, cost: Cost) -> dict[str, Any]:
 
 def measured(con: "duckdb.DuckDBPyConnection", decisions: int) -> tuple[list[dict[str, Any]], int]:
     """One row per step, the project's beside those by hand, and how many decisions the buckets would refuse. RuntimeError where rows differ."""
+    from mc_pipelines.catalog import read_catalog
+    from mc_pipelines.home import CHECKOUT, Home
     from mc_pipelines.predictive.quotas import Bucket, burn_down, replay
-    from mc_pipelines.predictive.sampling import bottom_k
 
     con.execute(DECISIONS, {"decisions": decisions})
     # Tokens come in at the rate at which decisions cost them on average: some are refused, most are not.
     rate, capacity = (Decimal(2 * decisions) / TENANTS / 1_209_600).quantize(Decimal("1e-9")), Decimal(50)
     buckets = {f"t{number:04}": Bucket(rate, capacity) for number in range(TENANTS)}
-    sizes = {f"s{number}": SIZE for number in range(STRATA)}
     con.execute(f"CREATE VIEW part AS FROM decisions WHERE tenant_id < 't{TENANTS // PART:04}'")
     rows = []
 
@@ -85,13 +93,17 @@ def measured(con: "duckdb.DuckDBPyConnection", decisions: int) -> tuple[list[dic
     refused = sum(each.true_count for each in replayed["would_refuse"].chunks)
     del replayed, same, plain, part
 
-    cost, drawn = inside(lambda: bottom_k(con, "decisions", SEED, "decision_id", "stratum", sizes))
+    sample = read_catalog(Home(CHECKOUT)).models["predictive.audit_drawn"].sql
+    assert sample is not None
+    con.execute(AUDITED)
+    con.execute(SCOPE.format("decisions"))
+    cost, drawn = inside(lambda: con.sql(sample, params=SPRINT).to_arrow_table())
     rows.append(row(f"sample of {SIZE} in each of {STRATA} strata", decisions, cost))
     few = con.execute("SELECT stratum, decision_id FROM part").fetchall()
     cost, plain_sample = inside(partial(drawn_by_hand, few))
     rows.append(row("the same by hand, one row in 20, once the rows are there", len(few), cost))
-    of_part = bottom_k(con, "part", SEED, "decision_id", "stratum", sizes)
-    if list(zip(of_part["stratum"].to_pylist(), of_part["decision_id"].to_pylist(), strict=True)) != plain_sample:
+    con.execute(SCOPE.format("part"))
+    if con.sql(sample, params=SPRINT).order("stratum, place").select("stratum, decision_id").fetchall() != plain_sample:
         raise RuntimeError("the sample by hand is another one")
     if drawn.num_rows != sum(min(SIZE, count) for (count,) in con.execute("SELECT count(*) FROM decisions GROUP BY stratum").fetchall()):
         raise RuntimeError(f"{drawn.num_rows} decisions drawn")

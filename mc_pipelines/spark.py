@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NAMES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP": "TIMESTAMP_NTZ"}
 """Types that Spark calls otherwise than DuckDB."""
+FUNCTIONS = {"sha256": "(text STRING) RETURNS STRING RETURN sha2(text, 256)"}
+"""Functions that Spark calls otherwise than DuckDB."""
 SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.timestampType": "TIMESTAMP_NTZ", "spark.sql.ansi.enabled": "true"}
 WAIT = 5
 """Seconds for a server to answer at all."""
@@ -121,6 +123,8 @@ def _session(url: str) -> "Iterator[Any]":
     try:
         for setting, value in SETTINGS.items():
             session.conf.set(setting, value)
+        for name, defined in FUNCTIONS.items():
+            session.sql(f"CREATE TEMPORARY FUNCTION {name}{defined}")
         yield session
     except PySparkException as error:
         said = " ".join(str(error).split())[:600]

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mc_pipelines.catalog import read_catalog
 from mc_pipelines.errors import MissionError
+from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.predictive.readers import Agreement, agreement, assign, second_reads
 from mc_pipelines.predictive.sampling import (
     Ladder,
     Verdict,
-    bottom_k,
     lower_bound_of_agreement,
     neyman,
     proving_size,
@@ -251,55 +252,72 @@ IDS = st.lists(
 )
 
 
-def drawn(con: duckdb.DuckDBPyConnection, table: str, seed: str, sizes: Mapping[str, int]) -> list[tuple[str, str, int, str]]:
-    found = bottom_k(con, table, seed, "decision_id", "stratum", sizes)
-    assert found.column_names == ["decision_id", "stratum", "rank", "digest"]
-    return [tuple(row.values()) for row in found.to_pylist()]
+Drawn = list[tuple[str, str, int, str]]
 
 
-def by_hand(ids: list[tuple[str, str]], seed: str, sizes: Mapping[str, int]) -> list[tuple[str, str, int, str]]:
+@pytest.fixture(scope="module")
+def sql() -> str:
+    """The model that draws samples, which is run here as it stands."""
+    text = read_catalog(Home(CHECKOUT)).models["predictive.audit_drawn"].sql
+    assert text is not None
+    return text
+
+
+def connected(seed: str) -> duckdb.DuckDBPyConnection:
+    """One sprint and version with this seed; no decisions yet, no plan."""
+    con = duckdb.connect()
+    con.execute("CREATE SCHEMA predictive")
+    con.execute("CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, $seed AS seed", {"seed": seed})
+    con.execute(
+        "CREATE TABLE predictive.in_scope (sprint DATE, model_version VARCHAR, decision_id VARCHAR, stratum VARCHAR, tenant_id VARCHAR)"
+    )
+    return con
+
+
+def drawn(sql: str, con: duckdb.DuckDBPyConnection, sizes: Mapping[str, int]) -> Drawn:
+    """(decision, stratum, place, digest) of the sample, by stratum and place."""
+    con.execute(
+        "CREATE OR REPLACE TABLE predictive.audit_plan AS "
+        "SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, unnest($names) AS stratum, unnest($sizes) AS planned",
+        {"names": list(sizes), "sizes": list(sizes.values())},
+    )
+    found = con.sql(sql, params={"first": "2026-04-01", "last": "2026-04-01"})
+    return found.order("stratum, place").select("decision_id, stratum, place, digest").fetchall()
+
+
+def by_hand(ids: list[tuple[str, str]], seed: str, sizes: Mapping[str, int]) -> Drawn:
     found = []
     for stratum in sorted(sizes):
         digests = sorted((sha256(f"{seed}\x1f{each}".encode()).hexdigest(), each) for each, its in ids if its == stratum)
-        found += [(each, stratum, rank, digest) for rank, (digest, each) in enumerate(digests[: sizes[stratum]], 1)]
+        found += [(each, stratum, place, digest) for place, (digest, each) in enumerate(digests[: sizes[stratum]], 1)]
     return found
 
 
 @settings(max_examples=60, deadline=None)
 @given(IDS, st.text(max_size=5), st.tuples(*[st.integers(0, 12)] * 3))
 def test_the_sample_is_that_of_hashlib_in_any_order_and_an_extension_keeps_it(
-    ids: list[tuple[str, str]], seed: str, counts: tuple[int, int, int]
+    sql: str, ids: list[tuple[str, str]], seed: str, counts: tuple[int, int, int]
 ) -> None:
-    con, sizes = duckdb.connect(), dict(zip(("high", "low", "mid"), counts, strict=True))
-    con.execute("CREATE TABLE decisions (decision_id VARCHAR, stratum VARCHAR)")
+    con, sizes = connected(seed), dict(zip(("high", "low", "mid"), counts, strict=True))
     if ids:
-        con.executemany("INSERT INTO decisions VALUES (?, ?)", ids)
-    con.execute("CREATE TABLE turned AS FROM decisions ORDER BY hash(decision_id)")
-    found = drawn(con, "decisions", seed, sizes)
-    assert found == by_hand(ids, seed, sizes) == drawn(con, "turned", seed, sizes)
-    assert set(found) <= set(drawn(con, "decisions", seed, {name: size + 3 for name, size in sizes.items()}))
+        con.executemany("INSERT INTO predictive.in_scope VALUES ('2026-04-01', 'v', ?, ?, 't')", ids)
+    found = drawn(sql, con, sizes)
+    con.execute("CREATE OR REPLACE TABLE predictive.in_scope AS FROM predictive.in_scope ORDER BY hash(decision_id)")
+    assert found == by_hand(ids, seed, sizes) == drawn(sql, con, sizes)
+    assert set(found) <= set(drawn(sql, con, {name: size + 3 for name, size in sizes.items()}))
     con.close()
 
 
-def test_the_split_into_files_does_not_matter(tmp_path: Path) -> None:
-    con = duckdb.connect()
-    con.execute("CREATE TABLE whole AS SELECT 'd' || i AS decision_id, 's' || i % 3 AS stratum FROM range(5000) AS each (i)")
+def test_the_split_into_files_does_not_matter(sql: str, tmp_path: Path) -> None:
+    con, sizes = connected("seed"), {"s0": 2, "s1": 2500, "s2": 40}
+    con.execute("INSERT INTO predictive.in_scope SELECT '2026-04-01', 'v', 'd' || i, 's' || i % 3, 't' FROM range(5000) AS each (i)")
+    whole = drawn(sql, con, sizes)
     for part in range(4):
-        con.execute(f"COPY (FROM whole WHERE hash(decision_id) % 4 = {part}) TO '{tmp_path}/{part}.parquet'")
-    con.execute(f"CREATE VIEW parts AS FROM read_parquet('{tmp_path}/*.parquet')")
-    sizes = {"s0": 2, "s1": 2500, "s2": 40}
-    found = drawn(con, "parts", "seed", sizes)
-    assert found == drawn(con, "whole", "seed", sizes)
-    assert [sum(row[1] == name for row in found) for name in sizes] == [2, 1667, 40]  # 5000 = 1667 + 1667 + 1666
-
-
-def test_a_stratum_without_a_size_is_refused() -> None:
-    con = duckdb.connect()
-    con.execute(
-        "CREATE TABLE decisions AS SELECT * FROM (VALUES ('d1', 'high'), ('d2', 'low'), ('d3', NULL)) AS each (decision_id, stratum)"
-    )
-    with pytest.raises(MissionError, match="no sample size for stratum None, low"):
-        bottom_k(con, "decisions", "seed", "decision_id", "stratum", {"high": 1})
+        con.execute(f"COPY (FROM predictive.in_scope WHERE hash(decision_id) % 4 = {part}) TO '{tmp_path}/{part}.parquet'")
+    con.execute("DROP TABLE predictive.in_scope")
+    con.execute(f"CREATE VIEW predictive.in_scope AS FROM read_parquet('{tmp_path}/*.parquet')")
+    assert drawn(sql, con, sizes) == whole
+    assert [sum(row[1] == name for row in whole) for name in sizes] == [2, 1667, 40]  # 5000 = 1667 + 1667 + 1666
 
 
 def test_second_reads_have_the_declared_number_and_an_extension_keeps_them() -> None:

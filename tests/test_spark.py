@@ -3,6 +3,7 @@
 Spark is a Connect server of its own on this machine, started once. Needs pyspark (`make spark`) and Java.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,12 +22,14 @@ import pyarrow as pa
 import pytest
 from conftest import Bench, event, free_port
 from test_metering import METERS, ZONES, aggregated, amendments, boundaries, identities, variances
+from test_predictive import LANDED, SEED, SPRINT, decision, lands, lay
 
 from mc_pipelines import spark
 from mc_pipelines.catalog import Model
 from mc_pipelines.engine import connect, spark_url
 from mc_pipelines.errors import MissionError
 from mc_pipelines.lake import WHOLE
+from mc_pipelines.predictive.seeds import publish
 from mc_pipelines.runner import Work, bind_views, computed, materialise
 
 TENANT = "  - {{tenant_id: {0}, name: {0}, zone: {1}, currency: USD, plan: p, grace_days: 2}}\n"
@@ -117,8 +120,27 @@ def decisions() -> dict[str, list[dict[str, object]]]:
     return {"2026-04-01": first, "2026-04-02": [usual | {"decision_id": name} for name in ("a", "c", "c")]}
 
 
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory, make_bench: Callable[[Path], Bench]) -> Bench:
+    """The hand-made sprint of test_predictive with 400 more decisions of strange names, built by DuckDB as far as the sample."""
+    bench = make_bench(tmp_path_factory.mktemp("sampled"))
+    lay(bench)
+    declared = (bench.home.reference / "audits.yaml").read_text(encoding="utf-8")
+    bench.declare("audits", declared.replace("tolerable: '0.5'", "tolerable: '0.05'").replace("[[5, 0]]", "[[72, 0]]"))
+    names = [name for number in range(100) for name in (f"é{number}", f"{number}'", f"\\{number}", f"漢{number}")]
+    lands(bench, "decisions", "2026-04-08", [decision(name, "2026-04-08T10:00:00Z", stratum=f"s{len(name)}") for name in names])
+    publish(bench.home, "7", "4.2.0")
+    windows = {"once": [WHOLE], "day": LANDED, "sprint": [SPRINT]}
+    for model in bench.shop.catalog.behind([bench.shop.catalog.models["predictive.audit_drawn"]]):
+        materialise(bench.shop, model, windows[model.header.every])
+    return bench
+
+
+SAMPLE = ("predictive.in_scope", "predictive.audit_drawn")
+
+
 def portable(bench: Bench) -> list[Model]:
-    return [model for model in bench.shop.catalog.ordered() if model.header.engine == "portable"]
+    return [model for model in bench.shop.catalog.ordered() if model.header.engine == "portable" and model.key not in SAMPLE]
 
 
 def work_of(bench: Bench, model: Model) -> Work:
@@ -139,9 +161,9 @@ def typed(table: pa.Table) -> list[tuple[str, pa.DataType]]:
     return [(each.name, each.type) for each in table.schema]
 
 
-def test_every_portable_model_gives_the_same_rows_on_both_engines(server: str, both: Bench) -> None:
-    for model in portable(both):
-        work = work_of(both, model)
+def test_every_portable_model_gives_the_same_rows_on_both_engines(server: str, both: Bench, sampled: Bench) -> None:
+    for bench, model in [*((both, model) for model in portable(both)), *((sampled, sampled.shop.catalog.models[key]) for key in SAMPLE)]:
+        work = work_of(bench, model)
         ours, theirs = computed(work).to_arrow_table(), on_server(server, work)
         assert ours.num_rows == theirs.num_rows > 0, model.key
         assert typed(ours) == typed(theirs), model.key
@@ -149,6 +171,19 @@ def test_every_portable_model_gives_the_same_rows_on_both_engines(server: str, b
             work.con.register(name, table)
         for one, other in (("ours", "theirs"), ("theirs", "ours")):
             assert work.con.sql(f"FROM {one} EXCEPT ALL FROM {other}").fetchall() == [], (model.key, one)
+
+
+def test_the_sample_of_both_engines_is_that_of_hashlib(server: str, sampled: Bench) -> None:
+    model = sampled.shop.catalog.models["predictive.audit_drawn"]
+    plan = sampled.rows("SELECT stratum, planned FROM predictive.audit_plan", "predictive.audit_plan")
+    scope: dict[str, list[str]] = {}
+    for stratum, identity in sampled.rows("SELECT stratum, decision_id FROM predictive.in_scope", "predictive.in_scope"):
+        scope.setdefault(stratum, []).append(hashlib.sha256(f"{SEED}\x1f{identity}".encode()).hexdigest())
+    by_hand = {(stratum, place, digest) for stratum, size in plan for place, digest in enumerate(sorted(scope[stratum])[:size], 1)}
+    assert len(by_hand) > 40
+    work = work_of(sampled, model)
+    for found in (computed(work).to_arrow_table(), on_server(server, work)):
+        assert {(each["stratum"], each["place"], each["digest"]) for each in found.to_pylist()} == by_hand
 
 
 def test_tables_without_files_give_no_rows_of_the_same_types(server: str, both: Bench) -> None:

@@ -3,6 +3,7 @@
 -- every: day
 -- window: landing_day
 -- view: true
+-- engine: portable
 SELECT decisions.landing_day, sprints.sprint, decisions.decision_id, decisions.tenant_id, decisions.model_version, decisions.stratum, decisions.occurred_at
 FROM predictive.decisions AS decisions
 JOIN reference.sprints AS sprints

@@ -1,6 +1,6 @@
 """Audit samples as tables: the plan's sizes, the reads that it asks for, and what came of them.
 
-How a sample is sized and drawn is `sampling.py`'s, who reads it `readers.py`'s.
+How a sample is sized is `sampling.py`'s, which decisions are drawn `audit_drawn.sql`'s, who reads them `readers.py`'s.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.code import package_digest
 from mc_pipelines.predictive.declared import Settings, settings_of
 from mc_pipelines.predictive.readers import agreement, assign, second_reads
-from mc_pipelines.predictive.sampling import Ladder, bottom_k, lower_bound_of_agreement, neyman, proving_size, sample_size
+from mc_pipelines.predictive.sampling import Ladder, lower_bound_of_agreement, neyman, proving_size, sample_size
 from mc_pipelines.reference_tables import relation_of
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def deviation(judged: int, overturned: int) -> Decimal | None:
 
 
 def sample(work: "Work") -> "duckdb.DuckDBPyRelation":
-    """The reads of the sprints of `work`: the bottom of sha256(seed, unit separator, decision) in each stratum, first and second reads."""
+    """The reads of what was drawn for the sprints of `work`: everything once, a share twice, each by a person drawn from the same seed."""
     settings = settings_of(work.con)
-    drawn = work.con.sql(
+    seeded = work.con.sql(
         "SELECT seeds.sprint, seeds.model_version, seeds.seed, sprints.end_utc FROM predictive.seeds AS seeds JOIN reference.sprints AS sprints "
         "USING (sprint) WHERE seeds.sprint BETWEEN CAST($first AS DATE) AND CAST($last AS DATE) ORDER BY ALL",
         params=work.params,
@@ -99,35 +99,28 @@ def sample(work: "Work") -> "duckdb.DuckDBPyRelation":
         "auditor": "VARCHAR",
         "due_at": "TIMESTAMP",
     }
-    return relation_of(work, schema, (read for seeded in drawn for read in _reads(work, settings, *seeded)))
+    return relation_of(work, schema, (read for each in seeded for read in _reads(work.con, settings, *each)))
 
 
-def _reads(work: "Work", settings: Settings, sprint: date, version: str, seed: str, ends: datetime) -> Iterator[tuple[Any, ...]]:
+def _reads(
+    con: "duckdb.DuckDBPyConnection", settings: Settings, sprint: date, version: str, seed: str, ends: datetime
+) -> Iterator[tuple[Any, ...]]:
     """Every read of one version's sample, in the order of strata and places; of a decision the first read before the second."""
-    con, about = work.con, {"sprint": sprint, "version": version}
-    planned = con.sql(
-        "SELECT stratum, planned FROM predictive.audit_plan WHERE sprint = $sprint AND model_version = $version", params=about
-    )
-    sizes: dict[str, int] = dict(planned.fetchall())
-    if not sizes:
-        return
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE sampled_from AS FROM predictive.in_scope WHERE sprint = $sprint AND model_version = $version", about
-    )
-    places = bottom_k(con, "sampled_from", seed, "decision_id", "stratum", sizes).to_pylist()
-    tenants = dict(con.sql("SELECT decision_id, tenant_id FROM sampled_from").fetchall())
+    drawn = con.sql(
+        "SELECT stratum, decision_id, tenant_id, place, digest FROM predictive.audit_drawn "
+        "WHERE sprint = $sprint AND model_version = $version ORDER BY stratum, place",
+        params={"sprint": sprint, "version": version},
+    ).fetchall()
     by_stratum: dict[str, list[str]] = {}
-    for each in places:
-        by_stratum.setdefault(each["stratum"], []).append(each["decision_id"])
+    for stratum, decision, *_ in drawn:
+        by_stratum.setdefault(stratum, []).append(decision)
     twice = {decision for ids in by_stratum.values() for decision in second_reads(seed, ids, settings.second_share)}
-    readers = assign([each["decision_id"] for each in places], settings.auditors, seed)
+    readers = assign([decision for _, decision, *_ in drawn], settings.auditors, seed)
     due_at = ends + timedelta(days=settings.due_days)
-    for each in places:
-        decision = each["decision_id"]
-        beside = (version, each["stratum"], tenants[decision], each["rank"], each["digest"])
-        yield sprint, decision, "first", *beside, readers[decision].first, due_at
+    for stratum, decision, *beside in drawn:
+        yield sprint, decision, "first", version, stratum, *beside, readers[decision].first, due_at
         if decision in twice:
-            yield sprint, decision, "second", *beside, readers[decision].second, due_at
+            yield sprint, decision, "second", version, stratum, *beside, readers[decision].second, due_at
 
 
 def summary(work: "Work") -> "duckdb.DuckDBPyRelation":

@@ -1,4 +1,4 @@
-"""Who reads an audited decision, which decisions are read twice, and how far the readers agree. Which decisions are audited is in `sampling.py`."""
+"""Who reads an audited decision, which decisions are read twice, and how far the readers agree. Which decisions are audited is drawn by `audit_drawn.sql`."""
 
 from collections import Counter
 from collections.abc import Sequence

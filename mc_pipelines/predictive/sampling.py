@@ -1,4 +1,4 @@
-"""How many decisions are audited, which ones, and what their verdicts prove. Who reads them is in `readers.py`.
+"""How many decisions are audited, and what their verdicts prove. Which ones is drawn by `audit_drawn.sql`, who reads them by `readers.py`.
 
 Rates are shares (0.01 is one in a hundred), a deviation is an error, an error is an overturned decision. Sizes and bounds come from the exact
 binomial and hypergeometric distributions, as in the AICPA Audit Guide "Audit Sampling", appendix A.
@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 from math import ceil, floor
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mc_pipelines.errors import MissionError
-
-if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
 
 MOST = 100_000
 """No plan asks people to read more than this."""
@@ -192,27 +188,3 @@ class Ladder:
             if errors <= allowed:
                 return Verdict("stop_accept", number)
         return Verdict("reject", len(self.steps))
-
-
-def bottom_k(con: "duckdb.DuckDBPyConnection", table: str, seed: str, key: str, stratum: str, sizes: Mapping[str, int]) -> "pa.Table":
-    """The sample: per stratum the first so many by sha256(seed U+001F key), with columns key, stratum, rank (from 1) and digest.
-
-    The order of rows and their split into files do not matter, and a larger size keeps what a smaller one drew. The table holds a key once.
-    Table and columns stand in the query as they are given: code names them, never data. MissionError where a stratum of the table has no size.
-    """
-    strange = f"SELECT DISTINCT {stratum} FROM {table} WHERE {stratum} IS NULL OR NOT list_contains($names, {stratum})"
-    missing = con.sql(strange, params={"names": list(sizes)})
-    if unsized := sorted(str(name) for (name,) in missing.fetchall()):
-        raise MissionError(f"{table}: no sample size for stratum {', '.join(unsized)}. Give it one; 0 leaves it out.")
-    wanted = {name: size for name, size in sizes.items() if size}
-    query = f"""
-        WITH wanted AS (SELECT unnest($names) AS stratum, unnest($sizes) AS size),
-        lowest AS (
-            SELECT {stratum} AS stratum, min({{digest: sha256($prefix || {key}), key: {key}}}, $most) AS drawn
-            FROM {table} WHERE list_contains($names, {stratum}) GROUP BY ALL
-        ),
-        ranked AS (SELECT stratum, unnest(drawn) AS one, generate_subscripts(drawn, 1) AS rank FROM lowest)
-        SELECT one.key AS {key}, stratum AS {stratum}, rank, one.digest AS digest
-        FROM ranked JOIN wanted USING (stratum) WHERE rank <= size ORDER BY stratum, rank"""
-    bound = {"names": list(wanted), "sizes": list(wanted.values()), "prefix": f"{seed}\x1f", "most": max(wanted.values(), default=1)}
-    return con.sql(query, params=bound).to_arrow_table()
