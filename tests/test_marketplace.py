@@ -31,6 +31,7 @@ SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-15")
 SOURCES = ("connect_requests", "feedback", "actions")
 PARTNER = "partner_id: tide, name: Tide, zone: UTC, country: DE, clock: calendar, response_hours: '2', resolution_hours: '24'"
 COURSE = {
+    "r0": (("requested", "01T00"), ("rejected", "01T05")),
     "r1": (("requested", "06T00"), ("triaged", "06T01"), ("approved", "06T02"), ("connected", "07T00")),
     "r2": (("requested", "07T00"), ("triaged", "07T03"), ("approved", "08T00"), ("connected", "09T00")),
     "r3": (("requested", "08T00"),),
@@ -38,8 +39,9 @@ COURSE = {
     "r5": (("requested", "01T00"), ("triaged", "01T01"), ("approved", "02T00"), ("connected", "09T00")),
     "r6": (("requested", "09T00"), ("withdrawn", "09T12")),
     "r7": (("connected", "09T00"),),
+    "r8": (("requested", "12T00"),),
 }
-"""Of the sprint from 6 to 10 April: r5 was open when it began; r7 cannot have happened."""
+"""Of the sprint from 6 to 10 April: r0 was over before, r5 was open when it began, r7 cannot have happened, r8 came after."""
 NEEDLE = "erika.muster@mail.example"
 
 
@@ -113,12 +115,14 @@ def attempted(made: Bench) -> Attempt:
 def test_the_queue_guesses_nothing(made: Bench) -> None:
     states = made.rows("SELECT request_id, state, counted FROM marketplace.requests ORDER BY 1", "marketplace.requests")
     assert states == [
+        ("r0", "rejected", 0),
         ("r1", "connected", 1),
         ("r2", "connected", 1),
         ("r3", "requested", 1),
         ("r4", "rejected", 1),
         ("r5", "connected", 1),
         ("r6", "withdrawn", 1),
+        ("r8", "requested", 0),
     ]
     refused = made.rows("SELECT request_id, state, reason FROM marketplace.refused_events ORDER BY 1", "marketplace.refused_events")
     assert refused == [("r1", "triaged", "duplicate"), ("r7", "connected", "transition")]
@@ -154,6 +158,43 @@ def test_promises_are_kept_in_both_times(made: Bench) -> None:
     assert business == [(4 * 8 * hour,)]
 
 
+def test_the_trend_goes_back_a_quarter_and_ends_with_the_sprint(made: Bench) -> None:
+    query = "SELECT kind, week, started, running, breached FROM marketplace.weeks ORDER BY 1, 2"
+    # In W14 r0 and r5: answered after 5 hours of 2 and after 1, resolved after 5 hours of 24 and after 8 days. In W15 r1 to r4 and r6: answered
+    # within 2 hours is r1 alone; 48 hours took r2, r3 runs on. r8 began after the sprint.
+    assert made.rows(query, "marketplace.weeks") == [
+        ("resolution", "2026-W14", 2, 0, 1),
+        ("resolution", "2026-W15", 5, 1, 2),
+        ("response", "2026-W14", 2, 0, 1),
+        ("response", "2026-W15", 5, 1, 4),
+    ]
+
+
+def test_a_week_older_than_a_quarter_is_no_part_of_the_trend(tmp_path: Path, make_bench: Callable[[Path], Bench], made: Bench) -> None:
+    bench = make_bench(tmp_path / "home")
+    for name in ("reference", "landing", "keys"):
+        copytree(made.home.root / name, bench.home.root / name, dirs_exist_ok=True)
+    # The sprint ends with 10 April: 13 weeks before it are over at 00:00 on Saturday 10 January.
+    old = {"source_id": "buoys", "tenant_id": "acme", "by": "x", "state": "requested"}
+    for name, at in (("s1", "2026-01-09T23:59:59.999999Z"), ("s2", "2026-01-10T00:00:00Z")):
+        lands(bench, "connect_requests", "2026-04-02", [old | {"request_id": name, "occurred_at": at}], f"{name}.ndjson")
+    build(bench)
+    weeks = bench.rows("SELECT week, started FROM marketplace.weeks WHERE kind = 'response' ORDER BY 1", "marketplace.weeks")
+    assert weeks[0] == ("2026-W02", 1)
+    assert [started for _, started in weeks] == [1, *[0] * 11, 2, 5]
+
+
+def test_only_a_licence_that_counts_has_clauses(made: Bench) -> None:
+    rows = made.rows("SELECT source_id, place, clause, kind, pattern, tags FROM marketplace.clauses ORDER BY 1, 2", "marketplace.clauses")
+    clauses = [
+        (1, "embargo", "block", None, "embargoed"),
+        (2, "previews", "allow", "preview/*", ""),
+        (3, "drafts", "demote", None, "draft"),
+    ]
+    # Nobody signed the licence of charts.
+    assert rows == [(source, *each) for source in ("buoys", "depths") for each in clauses]
+
+
 def test_the_same_words_are_one_issue_with_its_action(made: Bench) -> None:
     query = "SELECT issue_id, tags, remarks, owners, tracked, overdue FROM marketplace.issues ORDER BY 1"
     assert made.rows(query, "marketplace.issues") == [("f1", "access, performance", 2, "team:data", 1, 1), ("f3", "", 1, "", 0, 0)]
@@ -185,7 +226,11 @@ def test_no_person_stands_in_bundle_page_or_export(
     assert done.exit_code == 0, done.output
     assert verify(tmp_path / "ombuds-source-buoys", known_keys(made.home.keys)).ok
     lines = (tmp_path / "ombuds-source-buoys" / "data" / "trail.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + 19 + 4 + 2  # what it is, every event that landed, three approvals and a rejection, two packets
+    # What it is, every event that landed, three approvals and two rejections, two packets, two clauses that are no "allow".
+    assert len(lines) == 1 + 22 + 5 + 2 + 2
+    demotions = [each["fields"] for each in map(json.loads, lines) if each.get("kind") == "demotions"]
+    shown = [(each["source_id"], each["clause"], each["after"], each["pattern"], each["tags"]) for each in demotions]
+    assert shown == [("buoys", "embargo", "block", None, "[withheld]"), ("buoys", "drafts", "demote", None, "[withheld]")]
     for folder in (attempted.bundle, made.home.site, tmp_path):
         for path in folder.rglob("*"):
             assert not path.is_file() or all(each not in path.read_bytes() for each in (NEEDLE.encode(), b"erika", b"login is slow"))

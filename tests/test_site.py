@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -599,6 +600,21 @@ def test_a_missing_day_breaks_the_line_and_is_counted() -> None:
     assert (
         charts.finding(days, values, "request") == "Busiest on 4\u202fApr with 4 requests, quietest on 1\u202fApr with 1; 1 day has none."
     )
+
+
+def test_the_bad_part_of_a_week_stands_at_its_foot() -> None:
+    drawn = charts.weekly(
+        ["2026-W14", "2026-W15", "2026-W16"], [Decimal(4), Decimal(0), Decimal(2)], [Decimal(1), Decimal(0), Decimal(2)], "said"
+    )
+    bars = re.findall(r'class="(bar(?: bad)?)" x="([0-9.]+)" y="([0-9.]+)" width="[0-9.]+" height="([0-9.]+)"', drawn)
+    # 156 px of plot from y 10 to 166 for 4: 39 px each. W14 has 1 of 4 bad, W15 nothing, W16 is bad altogether.
+    assert [(kind, float(y), float(height)) for kind, _, y, height in bars] == [
+        ("bar", 10.0, 117.0),
+        ("bar bad", 127.0, 39.0),
+        ("bar bad", 88.0, 78.0),
+    ]
+    assert bars[0][1] == bars[1][1] != bars[2][1]
+    assert all(f">{week}<" in drawn for week in ("W14", "W15", "W16"))
 
 
 def test_sparkline_of_nothing_one_and_huge() -> None:

@@ -41,6 +41,12 @@ DECISIONS = """
 PACKETS = """
     SELECT source_id, packet, digest, verified = 1 AS ok, why, person, signed_at FROM marketplace.packets WHERE sprint = $sprint ORDER BY ALL
 """
+DEMOTIONS = """
+    SELECT source_id, clause, kind AS after, signed_at AS occurred_at, pattern, tags
+    FROM marketplace.clauses WHERE sprint = $sprint AND kind IN ('demote', 'block') ORDER BY ALL
+"""
+QUERIES = {"requests": REQUESTS, "decisions": DECISIONS, "packets": PACKETS, "demotions": DEMOTIONS}
+OF_SPRINT = frozenset({"packets", "demotions"})
 
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
@@ -69,11 +75,13 @@ def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ..
 
 
 def trail(con: "duckdb.DuckDBPyConnection", home: "Home", subject: Subject, subject_id: str, sprint: date, as_of: datetime) -> Export:
-    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted: every event of its requests, what was decided, and packets."""
+    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted.
+
+    Every event of its requests, what was decided, its packets, and the clauses by which a licence that counts demotes or blocks items.
+    """
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    queries = {"requests": REQUESTS, "decisions": DECISIONS, "packets": PACKETS}
-    for kind, query in queries.items():
-        found = con.sql(query, params={"sprint": sprint} if kind == "packets" else {"as_of": as_of})
+    for kind, query in QUERIES.items():
+        found = con.sql(query, params={"sprint": sprint} if kind in OF_SPRINT else {"as_of": as_of})
         named = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
         rows[kind] = [row for row in named if row.get(f"{subject}_id") == subject_id]
     return export(subject, subject_id, rows, redaction_of(con), _key(home), as_of)

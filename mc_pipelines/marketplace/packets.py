@@ -43,12 +43,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verified:
-    """Both packets of a source at an instant. `expired`: the licence's last day is over, whatever else is true of it."""
+    """Both packets of a source at an instant. `expired`: the licence's last day is over, whatever else is true of it.
+
+    `clauses` are those of a licence that counts, in their order; of one that does not, none.
+    """
 
     source_id: str
     dpia: Verdict
     licence: Verdict
     expired: bool
+    clauses: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def badges(self) -> tuple[str, ...]:
@@ -160,7 +164,7 @@ def verify(home: Home, source_id: str, as_of: datetime) -> Verified:
     moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
     people = read_people(home)
     found: dict[str, Verdict] = {}
-    expired = False
+    expired, clauses = False, ()
     for kind in KINDS:
         path = packet_file(home, source_id, kind)
         try:
@@ -170,7 +174,8 @@ def verify(home: Home, source_id: str, as_of: datetime) -> Verified:
             continue
         expired |= kind == "licence" and _over(document["expires"], moment)
         found[kind] = _judged(home, people, source_id, kind, data, document, moment)
-    return Verified(source_id, found["dpia"], found["licence"], expired)
+        clauses = tuple(document["clauses"]) if kind == "licence" and found[kind].ok else clauses
+    return Verified(source_id, found["dpia"], found["licence"], expired, clauses)
 
 
 def _judged(

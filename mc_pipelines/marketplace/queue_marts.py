@@ -4,7 +4,7 @@ Folding is `queue.py`'s, curves are `survival.py`'s, promises `clocks.py`'s.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mc_pipelines.runner import Work, Workshop
 
 DAY_US = 86_400_000_000
+WEEKS = timedelta(weeks=13)
+"""How far the trend goes back: a quarter before the sprint's end."""
 INSTANTS = ("requested_at", "answered_at", "triaged_at", "approved_at", "connected_at", "closed_at")
 EVENTS = """
     SELECT request_id, source_id, tenant_id, state, occurred_at, CAST(landing_day AS VARCHAR) AS landed,
@@ -86,12 +88,12 @@ def _refused(con: "duckdb.DuckDBPyConnection", sprint: date, as_of: datetime) ->
         yield sprint, event.request_id, event.source_id, event.tenant_id, event.state, event.occurred_at, *landed, each.reason, each.detail
 
 
-def _counted(con: "duckdb.DuckDBPyConnection", sprint: date) -> list[Request]:
-    """The sprint's counted requests, from the table of requests."""
+def _known(con: "duckdb.DuckDBPyConnection", sprint: date, *, counted: bool) -> list[Request]:
+    """A sprint's requests from the table of them: its own, or all that were ever made."""
     rows = con.sql(
         f"SELECT request_id, source_id, tenant_id, state, {', '.join(INSTANTS)} FROM marketplace.requests "
-        "WHERE sprint = $sprint AND counted = 1 ORDER BY request_id",
-        params={"sprint": sprint},
+        "WHERE sprint = $sprint AND (counted = 1 OR NOT $counted) ORDER BY request_id",
+        params={"sprint": sprint, "counted": counted},
     ).fetchall()
     return [Request(*row) for row in rows]
 
@@ -101,7 +103,7 @@ def connect_time(work: "Work") -> "duckdb.DuckDBPyRelation":
     numbers = ("requests", "connected", "censored", "rejected")
     medians = ("median_days", "lower_days", "upper_days", "closed_only_days", "all_ages_days")
     schema = {"sprint": "DATE", **dict.fromkeys(numbers, "BIGINT"), "status": "VARCHAR", **dict.fromkeys(medians, "DECIMAL")}
-    rows = (_time(sprint, found, as_of) for sprint, _, _, as_of in sprints_of(work) if (found := _counted(work.con, sprint)))
+    rows = (_time(sprint, found, as_of) for sprint, _, _, as_of in sprints_of(work) if (found := _known(work.con, sprint, counted=True)))
     return relation_of(work, schema, rows)
 
 
@@ -118,11 +120,11 @@ def in_days(microseconds: int | None) -> Decimal | None:
     return None if microseconds is None else Decimal(-(-microseconds * 10**9 // DAY_US)).scaleb(-9)
 
 
-def _clocks(work: "Work") -> Iterator[tuple[date, Clock]]:
+def _clocks(work: "Work", *, counted: bool) -> Iterator[tuple[date, Clock]]:
     terms = {partner: declared.terms for partner, declared in partners_of(work.con).items()}
     partner_of = dict(work.con.sql("SELECT source_id, partner_id FROM marketplace.sources").fetchall())
     for sprint, _, _, as_of in sprints_of(work):
-        for request in _counted(work.con, sprint):
+        for request in _known(work.con, sprint, counted=counted):
             if (partner := partner_of.get(request.source_id)) in terms:
                 yield from ((sprint, clock) for clock in promised(request, terms[partner], as_of))
 
@@ -145,7 +147,7 @@ def clocks(work: "Work") -> "duckdb.DuckDBPyRelation":
         "at_risk": "BIGINT",
         "holidays": "VARCHAR",
     }
-    return relation_of(work, schema, (_clock_row(sprint, each) for sprint, each in _clocks(work)))
+    return relation_of(work, schema, (_clock_row(sprint, each) for sprint, each in _clocks(work, counted=True)))
 
 
 def _clock_row(sprint: date, each: Clock) -> tuple[Any, ...]:
@@ -155,6 +157,7 @@ def _clock_row(sprint: date, each: Clock) -> tuple[Any, ...]:
 
 
 def weeks(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """A row per partner, promise and week, for what began in the quarter that ends with the sprint."""
     schema = {
         "sprint": "DATE",
         "partner_id": "VARCHAR",
@@ -163,8 +166,10 @@ def weeks(work: "Work") -> "duckdb.DuckDBPyRelation":
         **dict.fromkeys(("started", "running", "breached", "at_risk"), "BIGINT"),
     }
     by_sprint: dict[date, list[Clock]] = {}
-    for sprint, clock in _clocks(work):
-        by_sprint.setdefault(sprint, []).append(clock)
+    ended = {sprint: ends for sprint, _, ends, _ in sprints_of(work)}
+    for sprint, clock in _clocks(work, counted=False):
+        if ended[sprint] - WEEKS <= clock.started_at < ended[sprint]:
+            by_sprint.setdefault(sprint, []).append(clock)
     rows = (
         (sprint, each.partner_id, each.kind, each.week, each.started, each.running, each.breached, each.at_risk)
         for sprint, found in by_sprint.items()

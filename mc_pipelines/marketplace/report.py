@@ -30,6 +30,9 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, d
                 "max(verified) FILTER (WHERE packet = 'licence') AS licence, string_agg(nullif(why, ''), '; ' ORDER BY packet) AS why "
                 "FROM marketplace.packets GROUP BY ALL ORDER BY source_id",
             ),
+            "clauses": records(
+                con, "SELECT source_id, place, clause, kind FROM marketplace.clauses WHERE kind <> 'allow' ORDER BY source_id, place"
+            ),
             "packets_verified": records(con, "SELECT packets, verified, share FROM marketplace.packets_verified"),
             "states": records(
                 con, "SELECT state, count(*) AS requests FROM marketplace.requests WHERE counted = 1 GROUP BY state ORDER BY state"

@@ -1,9 +1,10 @@
-"""Small charts as inline SVG: a sparkline for a gate, bars or a line for the days of a month.
+"""Small charts as inline SVG: a sparkline for a gate, bars or a line for the days of a month, bars for the weeks of a quarter.
 
 Values are exact decimals until they become coordinates. Colours come from the page's CSS classes; captions and tables are the page's.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 from itertools import pairwise
 
@@ -109,31 +110,59 @@ def axis(low: Decimal, high: Decimal) -> list[Decimal]:
 
 def daily(days: Sequence[str], values: Values, kind: str, said: str) -> Markup:
     """One chart over consecutive days. `days` are ISO dates, `values` line up with them, `kind` is 'bars' or 'line'."""
-    known = [value for value in values if value is not None]
-    width, height = CHART
-    ticks = axis(min(known, default=Decimal(0)), max(known, default=Decimal(0)))
-    low, high = ticks[0], ticks[-1]
-    slot = (width - LEFT - RIGHT) / max(1, len(days))
-
-    def y_of(value: Decimal) -> float:
-        return _place(value, low, high, height - BOTTOM, TOP)
-
-    parts = [_grid(ticks, [y_of(tick) for tick in ticks]), _dates(days, slot)]
-    middles = [LEFT + slot * (index + 0.5) for index in range(len(days))]
+    plot = _Plot.over([value for value in values if value is not None], len(days))
     if kind == "line":
-        parts.append(_polylines([None if value is None else (x, y_of(value)) for x, value in zip(middles, values, strict=True)]))
+        places = [None if value is None else (plot.middle(at), plot.y_of(value)) for at, value in enumerate(values)]
+        drawn = _polylines(places)
     else:
-        for x, value in zip(middles, values, strict=True):
-            if value is not None:
-                top, foot = sorted((y_of(value), y_of(Decimal(0))))
-                parts.append(
-                    Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-                        x - slot * 0.38, top, slot * 0.76, foot - top
-                    )
-                )
-    return Markup('<svg class="daily" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, said, Markup("").join(parts)
+        drawn = Markup("").join(plot.bar(at, Decimal(0), value) for at, value in enumerate(values) if value is not None)
+    return plot.svg(_dates(days, plot.slot), drawn, said)
+
+
+def weekly(weeks: Sequence[str], whole: Sequence[Decimal], bad: Sequence[Decimal], said: str) -> Markup:
+    """One chart over consecutive ISO weeks such as 2026-W14: a bar for each `whole`, its `bad` part at the foot."""
+    plot = _Plot.over(whole, len(weeks))
+    parts = []
+    for at, (total, part) in enumerate(zip(whole, bad, strict=True)):
+        parts += [plot.bar(at, part, total)] if total > part else []
+        parts += [plot.bar(at, Decimal(0), part, "bar bad")] if part else []
+    every = 1 + len(weeks) // 14
+    names = Markup("").join(
+        Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(plot.middle(at), CHART[1] - 7, weeks[at][5:])
+        for at in range(0, len(weeks), every)
     )
+    return plot.svg(names, Markup("").join(parts), said)
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """Where things lie in a chart of so many slots side by side."""
+
+    ticks: Sequence[Decimal]
+    slot: float
+
+    @classmethod
+    def over(cls, values: Sequence[Decimal], slots: int) -> "_Plot":
+        return cls(axis(min(values, default=Decimal(0)), max(values, default=Decimal(0))), (CHART[0] - LEFT - RIGHT) / max(1, slots))
+
+    def y_of(self, value: Decimal) -> float:
+        return _place(value, self.ticks[0], self.ticks[-1], CHART[1] - BOTTOM, TOP)
+
+    def middle(self, at: int) -> float:
+        return LEFT + self.slot * (at + 0.5)
+
+    def bar(self, at: int, start: Decimal, end: Decimal, kind: str = "bar") -> Markup:
+        """From one value to another; `kind` is its CSS class."""
+        top, foot = sorted((self.y_of(start), self.y_of(end)))
+        place = (self.middle(at) - self.slot * 0.38, top, self.slot * 0.76, foot - top)
+        return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(kind, *place)
+
+    def svg(self, labels: Markup, drawn: Markup, said: str) -> Markup:
+        """`said` is read out in its place."""
+        grid = _grid(self.ticks, [self.y_of(tick) for tick in self.ticks])
+        return Markup('<svg class="daily" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>').format(
+            *CHART, said, grid, labels, drawn
+        )
 
 
 def _grid(ticks: Sequence[Decimal], heights: Sequence[float]) -> Markup:
