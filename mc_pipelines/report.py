@@ -37,6 +37,12 @@ def records(con: "duckdb.DuckDBPyConnection", query: str) -> list[dict[str, Any]
     return [dict(zip(relation.columns, map(text, row), strict=True)) for row in relation.fetchall()]
 
 
+def shortened(con: "duckdb.DuckDBPyConnection", lists: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
+    """By name the first rows of each query, so many at most; under `whole` how many rows there are."""
+    whole = {name: con.sql(query).count("*").fetchall()[0][0] for name, (query, _) in lists.items()}
+    return {name: records(con, f"{query} LIMIT {most}") for name, (query, most) in lists.items()} | {"whole": whole}
+
+
 def month_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, tables: Sequence[str], pins: Mapping[str, int]) -> None:
     """Views of the tables at their pinned versions; tables of months and sprints show only the rows of the window `period`."""
     for table in tables:

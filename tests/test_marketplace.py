@@ -23,13 +23,15 @@ from mc_pipelines.evidence.verify import verify
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.marketplace.declared import read_sources
 from mc_pipelines.marketplace.packets import packet_file, signature_file
+from mc_pipelines.marketplace.pages import pages
+from mc_pipelines.marketplace.report import REPORT
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
 
 CHROMIUM = Path("/usr/bin/chromium")
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-15")
 SOURCES = ("connect_requests", "feedback", "actions")
-PARTNER = "partner_id: tide, name: Tide, zone: UTC, country: DE, clock: calendar, response_hours: '2', resolution_hours: '24'"
+PARTNER = "partner_id: tide, name: Tide, zone: UTC, country: DE, clock: calendar, response_hours: '2.5', resolution_hours: '24'"
 COURSE = {
     "r0": (("requested", "01T00"), ("rejected", "01T05")),
     "r1": (("requested", "06T00"), ("triaged", "06T01"), ("approved", "06T02"), ("connected", "07T00")),
@@ -160,8 +162,8 @@ def test_promises_are_kept_in_both_times(made: Bench) -> None:
 
 def test_the_trend_goes_back_a_quarter_and_ends_with_the_sprint(made: Bench) -> None:
     query = "SELECT kind, week, started, running, breached FROM marketplace.weeks ORDER BY 1, 2"
-    # In W14 r0 and r5: answered after 5 hours of 2 and after 1, resolved after 5 hours of 24 and after 8 days. In W15 r1 to r4 and r6: answered
-    # within 2 hours is r1 alone; 48 hours took r2, r3 runs on. r8 began after the sprint.
+    # In W14 r0 and r5: answered after 5 hours of 2.5 and after 1, resolved after 5 hours of 24 and after 8 days. In W15 r1 to r4 and r6: answered
+    # within 2.5 hours is r1 alone; 48 hours took r2, r3 runs on. r8 began after the sprint.
     assert made.rows(query, "marketplace.weeks") == [
         ("resolution", "2026-W14", 2, 0, 1),
         ("resolution", "2026-W15", 5, 1, 2),
@@ -216,6 +218,17 @@ def test_an_attempt_judges_signs_shows_and_can_be_reproduced(made: Bench, attemp
     page = (made.home.site / "marketplace" / "7.html").read_text(encoding="utf-8")
     assert "Half of the requests are connected within" in page
     assert not attempt(made.home, "marketplace", "7").fresh
+
+
+def test_promised_hours_are_shown_exactly_and_a_list_that_is_cut_says_so(attempted: Attempt) -> None:
+    files = {REPORT: (attempted.bundle / "data" / REPORT).read_bytes()}
+    report = json.loads(files[REPORT])
+    assert [(row["kind"], row["limit_hours"]) for row in report["partners"]] == [("resolution", "24"), ("response", "2.5")]
+    assert report["whole"] == {"open": len(report["open"]), "refused": 2, "issues": 2}
+    assert b"The first" not in pages(files, "7")["marketplace/7.html"]
+    report["whole"]["refused"] = 140
+    shown = pages({REPORT: json.dumps(report).encode()}, "7")["marketplace/7.html"].decode()
+    assert 'The first 2 of <span class="n" data-path="whole.refused" data-value="140">140</span>' in shown
 
 
 def test_no_person_stands_in_bundle_page_or_export(

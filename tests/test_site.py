@@ -554,6 +554,14 @@ def test_numbers_keep_every_digit(value: str | int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [("1.25", "1.25"), ("1.500000000", "1.5"), ("0.833333334", "≈0.83"), ("1234.567", "≈1,234.57"), ("-0.001", "≈0.00"), ("7", "7")],
+)
+def test_a_number_cut_to_places_says_so(value: str, shown: str) -> None:
+    assert fmt.number(value, places=2) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "places", "shown"),
     [
         ("0.0025", None, "0.25"),

@@ -5,7 +5,7 @@ Only selection and naming belong here; every figure is a column of a mart, and n
 
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.report import records
+from mc_pipelines.report import records, shortened
 
 if TYPE_CHECKING:
     import duckdb
@@ -14,6 +14,24 @@ if TYPE_CHECKING:
 
 REPORT = "marketplace.json"
 SHOWN = 100
+HOURS = "CAST({} * 1000000000 // 3600 AS DECIMAL(28, 0)) * CAST('0.000000001' AS DECIMAL(10, 9))"
+"""Seconds as hours, to the billionth below."""
+LISTS = {
+    "open": (
+        "SELECT requests.request_id, requests.source_id, requests.tenant_id, requests.state, requests.requested_at, "
+        f"{HOURS.format('clocks.calendar_seconds')} AS hours, clocks.breached, clocks.at_risk FROM marketplace.requests AS requests "
+        "LEFT JOIN marketplace.clocks AS clocks ON clocks.request_id = requests.request_id AND clocks.kind = 'resolution' "
+        "WHERE requests.counted = 1 AND requests.closed_at IS NULL ORDER BY requests.requested_at, requests.request_id",
+        SHOWN,
+    ),
+    "refused": ("SELECT request_id, state, occurred_at, reason, detail FROM marketplace.refused_events ORDER BY ALL", SHOWN),
+    "issues": (
+        "SELECT issue_id, partner_id, category, severity, tags, remarks, first_at, owners, next_due, open_actions, overdue FROM marketplace.issues "
+        "ORDER BY overdue DESC, open_actions = 0, next_due, issue_id",
+        SHOWN,
+    ),
+}
+"""By name in the report a query, and how many of its rows are shown at most."""
 
 
 def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
@@ -37,19 +55,12 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, d
             "states": records(
                 con, "SELECT state, count(*) AS requests FROM marketplace.requests WHERE counted = 1 GROUP BY state ORDER BY state"
             ),
-            "open": records(
-                con,
-                "SELECT requests.request_id, requests.source_id, requests.tenant_id, requests.state, requests.requested_at, "
-                "clocks.calendar_seconds // 3600 AS hours, clocks.breached, clocks.at_risk FROM marketplace.requests AS requests "
-                "LEFT JOIN marketplace.clocks AS clocks ON clocks.request_id = requests.request_id AND clocks.kind = 'resolution' "
-                f"WHERE requests.counted = 1 AND requests.closed_at IS NULL ORDER BY requests.requested_at, requests.request_id LIMIT {SHOWN}",
-            ),
             "partners": records(
                 con,
-                "SELECT partner_id, kind, basis, max(limit_seconds) // 3600 AS limit_hours, count(*) AS promises, "
+                f"SELECT partner_id, kind, basis, {HOURS.format('max(limit_seconds)')} AS limit_hours, count(*) AS promises, "
                 "CAST(sum(breached) AS BIGINT) AS breached, CAST(sum(at_risk) AS BIGINT) AS at_risk, "
-                "percentile_disc(0.5) WITHIN GROUP (ORDER BY calendar_seconds) // 3600 AS median_calendar_hours, "
-                "percentile_disc(0.5) WITHIN GROUP (ORDER BY business_seconds) // 3600 AS median_business_hours "
+                f"{HOURS.format('percentile_disc(0.5) WITHIN GROUP (ORDER BY calendar_seconds)')} AS median_calendar_hours, "
+                f"{HOURS.format('percentile_disc(0.5) WITHIN GROUP (ORDER BY business_seconds)')} AS median_business_hours "
                 "FROM marketplace.clocks GROUP BY partner_id, kind, basis ORDER BY partner_id, kind",
             ),
             "weeks": records(
@@ -57,17 +68,9 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, d
                 "SELECT week, kind, CAST(sum(started) AS BIGINT) AS started, CAST(sum(breached) AS BIGINT) AS breached, "
                 "CAST(sum(at_risk) AS BIGINT) AS at_risk, CAST(sum(running) AS BIGINT) AS running FROM marketplace.weeks GROUP BY week, kind ORDER BY week, kind",
             ),
-            "refused": records(
-                con,
-                f"SELECT request_id, state, occurred_at, reason, detail FROM marketplace.refused_events ORDER BY ALL LIMIT {SHOWN}",
-            ),
             "feedback": records(con, "SELECT remarks, issues FROM marketplace.feedback_report"),
             "tracked": records(con, "SELECT tagged, tracked, overdue, share FROM marketplace.tracked"),
-            "issues": records(
-                con,
-                "SELECT issue_id, partner_id, category, severity, tags, remarks, first_at, owners, next_due, open_actions, overdue FROM marketplace.issues "
-                f"ORDER BY overdue DESC, open_actions = 0, next_due, issue_id LIMIT {SHOWN}",
-            ),
             "ombuds": records(con, "SELECT source_id, records, verified, why FROM marketplace.ombuds ORDER BY source_id"),
         }
+        | shortened(con, LISTS)
     }

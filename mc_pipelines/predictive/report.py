@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.predictive.card_mart import card_of
-from mc_pipelines.report import records
+from mc_pipelines.report import records, shortened
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from mc_pipelines.windows import Window
 
 REPORT, DRILLS, CARD = "predictive.json", "drills.json", "model-card.json"
-OPEN_READS, MONTHS_SHOWN = 50, 200
+LISTS = {
+    "not_in_time": (
+        "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
+        "ORDER BY due_at, decision_id, reader",
+        50,
+    ),
+    "quotas": (
+        "SELECT tenant_id, month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
+        "ORDER BY unrefused DESC, remaining / greatest(monthly_budget, 1), tenant_id, month",
+        200,
+    ),
+}
+"""By name in the report a query, and how many of its rows are shown at most."""
 
 
 def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
@@ -53,16 +65,6 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
             "SELECT assigned AS auditor, count(*) AS reads, CAST(sum(in_time) AS BIGINT) AS in_time, "
             "count(*) FILTER (WHERE verdict = 'overturned') AS overturned FROM predictive.audit_reads GROUP BY ALL ORDER BY ALL",
         ),
-        "not_in_time": records(
-            con,
-            "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
-            f"ORDER BY due_at, decision_id, reader LIMIT {OPEN_READS}",
-        ),
-        "quotas": records(
-            con,
-            "SELECT tenant_id, month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
-            f"ORDER BY unrefused DESC, remaining / greatest(monthly_budget, 1), tenant_id, month LIMIT {MONTHS_SHOWN}",
-        ),
         "sandbox": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.sandbox ORDER BY rule"),
         "service": records(
             con,
@@ -71,7 +73,7 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         ),
         "card": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_check ORDER BY model"),
         "surfaces": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_linked ORDER BY surface"),
-    }
+    } | shortened(con, LISTS)
 
 
 def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:

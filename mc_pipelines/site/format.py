@@ -47,10 +47,13 @@ def plain(value: Decimal, *, sign: bool = False) -> str:
     return f"+{text}" if sign and not value.is_zero() else text
 
 
-def number(value: Any, *, sign: bool = False) -> str:
-    """An exact number for reading; a text that is no number stays as it is."""
+def number(value: Any, *, sign: bool = False, places: int | None = None) -> str:
+    """An exact number for reading; a text that is no number stays as it is. With `places`, longer ones are cut to nearest and marked with ≈."""
     found = exact(value)
-    return str(value) if found is None else plain(found, sign=sign)
+    if found is None:
+        return str(value)
+    cut, mark = _nearest(found, places)
+    return f"{mark}{plain(cut, sign=sign)}"
 
 
 def percent(value: Any, *, sign: bool = False, places: int | None = None) -> str:
@@ -58,12 +61,18 @@ def percent(value: Any, *, sign: bool = False, places: int | None = None) -> str
     found = exact(value)
     if found is None:
         return str(value)
-    whole = trimmed(shifted(found, 2))
-    mark = ""
-    if places is not None and -int(whole.as_tuple().exponent) > places and whole.adjusted() < 20:
-        rounded = round(whole, places)
-        whole, mark = (trimmed(rounded), "≈") if not rounded.is_zero() else (rounded.copy_sign(whole), "≈")
-    return f"{mark}{plain(whole, sign=sign)}{NARROW}%"
+    cut, mark = _nearest(trimmed(shifted(found, 2)), places)
+    return f"{mark}{plain(cut, sign=sign)}{NARROW}%"
+
+
+def _nearest(value: Decimal, places: int | None) -> tuple[Decimal, str]:
+    """The value to so many places and ≈, or as it is and nothing where it has no more than those."""
+    if places is None or -int(value.as_tuple().exponent) <= places or value.adjusted() >= 20:
+        return value, ""
+    rounded = round(value, places)
+    if rounded == value:
+        return trimmed(value), ""
+    return (trimmed(rounded) if not rounded.is_zero() else rounded.copy_sign(value)), "≈"
 
 
 def trimmed(value: Decimal) -> Decimal:
@@ -147,8 +156,8 @@ class Figures:
         inner = NONE if value is None else escape(shown)
         return Markup('<span class="n" data-path="{}" data-value="{}">{}</span>').format(path, "" if value is None else str(value), inner)
 
-    def number(self, path: str, *, sign: bool = False) -> Markup:
-        return self.mark(path, number(self.at(path), sign=sign))
+    def number(self, path: str, *, places: int | None = None, sign: bool = False) -> Markup:
+        return self.mark(path, number(self.at(path), places=places, sign=sign))
 
     def percent(self, path: str, *, places: int | None = None, sign: bool = False) -> Markup:
         return self.mark(path, percent(self.at(path), places=places, sign=sign))
