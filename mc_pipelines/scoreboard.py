@@ -1,6 +1,7 @@
 """The scoreboard: every gate of every deliverable, as the newest signed attempt at its newest window left it.
 
-Read from the journal and the bundles that it names; nothing is judged or drawn here. What nobody attempted has no gates to show.
+Read from the journal and the bundles that it names; nothing is judged or drawn here. What nobody attempted has no gates to show,
+and one deliverable whose bundle is lost is said to have lost it, so that the others are still shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.attempts import kind_of, results_of
 from mc_pipelines.catalog import Catalog
 from mc_pipelines.closing.states import Close, fold
+from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.report import released, verdict
 
@@ -47,7 +49,7 @@ def _section(home: Home, catalog: Catalog, name: str, tried: "Sequence[Entry]", 
     """One deliverable: its newest attempt, the earlier ones of the same window, and the history of each gate."""
     body, declared = tried[-1].body, catalog.deliverables[name]
     assert declared.exit is not None
-    window, results = str(body["period"]), results_of(home, body)
+    window, (results, lost) = str(body["period"]), _results(home, body)
     close = fold(entries, window, datetime.now(UTC)) if name == "metering" else Close(window)
     history = _history(tried)
     waivers = close.waivers_shown() if close.editions else []
@@ -72,9 +74,18 @@ def _section(home: Home, catalog: Catalog, name: str, tried: "Sequence[Entry]", 
         "counts": counts,
         "pages": [list(each) for each in pages],
         "gates": gates,
+        "lost": lost,
         "attempts": [{key: each[key] for key in SHOWN_OF_ATTEMPT} for each in of_window],
         "bundle": body["bundle"],
     }
+
+
+def _results(home: Home, body: Mapping[str, Any]) -> "tuple[Sequence[GateResult], str | None]":
+    """The gates of an attempt; or none and why, where its bundle is not there or not as signed: then nothing of it counts as passed."""
+    try:
+        return results_of(home, body), None
+    except MissionError as error:
+        return [], str(error).replace(f"{home.root}/", "")
 
 
 def _shown(result: "GateResult", waived: bool) -> str:

@@ -5,6 +5,7 @@ Nothing is computed or judged here; pages are drawn in `site/`.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.attempts import journal_of, kind_of
 from mc_pipelines.catalog import Catalog, named, read_catalog
 from mc_pipelines.closing.states import ATTEMPT, REHEARSAL, fold
+from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import payload_file, payload_files
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import BATCH
@@ -72,8 +74,9 @@ def _pages(home: Home, catalog: Catalog, entries: "Sequence[Entry]") -> dict[str
 def _month_pages(home: Home, body: Mapping[str, Any], entries: "Sequence[Entry]") -> Pages:
     month = body["period"]
     pages = [(f"metering/{month}.html", f"Metering {month}")]
-    if payload_file(home.evidence / body["bundle"], body["digest"], BATCH, b""):
-        pages.append((f"invoices/{month}.html", f"Invoices {month}"))
+    with suppress(MissionError):  # a lost bundle is said on the scoreboard
+        if payload_file(home.evidence / body["bundle"], body["digest"], BATCH, b""):
+            pages.append((f"invoices/{month}.html", f"Invoices {month}"))
     pages.append((f"finance/{month}.html", f"Finance {month}"))
     if any(entry.kind == REHEARSAL for entry in entries):
         pages.append(("tonight.html", "Tonight"))

@@ -27,6 +27,7 @@ from mc_pipelines.marketplace.pages import pages
 from mc_pipelines.marketplace.report import REPORT
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
+from mc_pipelines.showing import show_scoreboard
 
 CHROMIUM = Path("/usr/bin/chromium")
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-15")
@@ -218,6 +219,20 @@ def test_an_attempt_judges_signs_shows_and_can_be_reproduced(made: Bench, attemp
     page = (made.home.site / "marketplace" / "7.html").read_text(encoding="utf-8")
     assert "Half of the requests are connected within" in page
     assert not attempt(made.home, "marketplace", "7").fresh
+
+
+def test_a_lost_bundle_is_no_pass_and_stops_no_page(made: Bench, attempted: Attempt) -> None:
+    gates, site = attempted.bundle / "data" / "gates.json", made.home.site
+    kept, before = gates.read_bytes(), (site / "scoreboard.json").read_bytes()
+    gates.write_bytes(kept.replace(b'"failed"', b'"passed"'))
+    show_scoreboard(made.home)
+    board = json.loads((site / "scoreboard.json").read_text(encoding="utf-8"))
+    (section,) = board["deliverables"]
+    assert (board["verdict"], board["released"], section["gates"]) == ("failed", False, [])
+    assert section["lost"] == f"evidence/{section['bundle']}/data/gates.json: not the file that was signed; restore the bundle from a copy"
+    gates.write_bytes(kept)
+    show_scoreboard(made.home)
+    assert (site / "scoreboard.json").read_bytes() == before
 
 
 def test_promised_hours_are_shown_exactly_and_a_list_that_is_cut_says_so(attempted: Attempt) -> None:

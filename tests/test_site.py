@@ -140,6 +140,7 @@ def board() -> dict[str, Any]:
                 "window": "2026-04",
                 "pages": [["metering/2026-04.html", "Metering 2026-04"]],
                 "gates": metering,
+                "lost": None,
                 "attempts": [attempt, attempt | {"edition": 2, "bundle": bundle, "failed": []}],
                 "bundle": bundle,
             },
@@ -151,6 +152,7 @@ def board() -> dict[str, Any]:
                 "window": "Sprint 35",
                 "pages": [],
                 "gates": landing,
+                "lost": None,
                 "attempts": [],
                 "bundle": None,
             },
@@ -458,6 +460,15 @@ def test_scoreboard_says_what_stands_in_the_way(site: Path) -> None:
     assert "26 offending rows" in text
     assert "The gate names no single row." in text
     assert "mission verify 'evidence/finance/metering/close/2026-04/002-ab'\"'\"' c'" in text
+
+
+def test_a_bundle_that_cannot_be_read_is_named_beside_the_gates_of_the_others(tmp_path: Path) -> None:
+    lost = board()
+    lost["deliverables"][1] |= {"gates": [], "lost": "evidence/x/data/gates.json: No such file or directory"}
+    build_scoreboard(tmp_path, lost)
+    text = Page(tmp_path / "index.html").text
+    assert "Not ready: 1 signed bundle that cannot be read, 1 gate failed and 1 gate without evidence" in text
+    assert "nothing of it counts: evidence/x/data/gates.json: No such file or directory" in text
 
 
 def test_explained_is_never_shown_as_passed(site: Path) -> None:

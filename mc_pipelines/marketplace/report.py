@@ -24,7 +24,10 @@ LISTS = {
         "WHERE requests.counted = 1 AND requests.closed_at IS NULL ORDER BY requests.requested_at, requests.request_id",
         SHOWN,
     ),
-    "refused": ("SELECT request_id, state, occurred_at, reason, detail FROM marketplace.refused_events ORDER BY ALL", SHOWN),
+    "refused": (
+        "SELECT request_id, state, occurred_at, reason, detail FROM marketplace.refused_events ORDER BY occurred_at DESC, request_id, state, reason, detail",
+        SHOWN,
+    ),
     "issues": (
         "SELECT issue_id, partner_id, category, severity, tags, remarks, first_at, owners, next_due, open_actions, overdue FROM marketplace.issues "
         "ORDER BY overdue DESC, open_actions = 0, next_due, issue_id",

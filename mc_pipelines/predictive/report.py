@@ -22,7 +22,7 @@ LISTS = {
         50,
     ),
     "quotas": (
-        "SELECT tenant_id, month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
+        "SELECT tenant_id, strftime(month, '%Y-%m') AS month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
         "ORDER BY unrefused DESC, remaining / greatest(monthly_budget, 1), tenant_id, month",
         200,
     ),

@@ -157,7 +157,8 @@ def headline(board: Mapping[str, Any]) -> str:
     """The verdict in one line; it says what stands in the way, not only that something does."""
     counts = board["counts"]
     judged = sum(len(each["gates"]) for each in board["deliverables"])
-    if judged == 0:
+    lost = sum(each["lost"] is not None for each in board["deliverables"])
+    if judged == 0 and not lost:
         return "Not ready: no gate was judged"
     if board["verdict"] == "passed":
         if counts["warning"]:
@@ -167,12 +168,12 @@ def headline(board: Mapping[str, Any]) -> str:
         return "Ready: the one gate passed" if judged == 1 else f"Ready: all {number(judged)} gates passed"
     if board["released"]:
         return f"Not passed, but waived: {words(counts['waived'], 'gate')} with a signed rationale"
-    parts = []
+    parts = [f"{words(lost, 'signed bundle')} that cannot be read"] if lost else []
     if counts["failed"]:
         parts.append(f"{words(counts['failed'], 'gate')} failed")
     if counts["no_evidence"]:
         parts.append(f"{words(counts['no_evidence'], 'gate')} without evidence")
-    return "Not ready: " + (" and ".join(parts) or "a critical gate did not pass")
+    return "Not ready: " + (", ".join([*parts[:-2], " and ".join(parts[-2:])]) or "a critical gate did not pass")
 
 
 def spark(gate: Mapping[str, Any]) -> Markup:
