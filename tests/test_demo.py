@@ -62,7 +62,7 @@ def test_the_demo_is_green_and_a_second_one_makes_nothing_new(plain: tuple[Path,
     assert [path.relative_to(root / "evidence").parts[0] for path in bundles] == ["finance", "predictive", "marketplace"]
     assert all(verify(path, known_keys(root / "keys")).ok for path in bundles)
     (board,) = (Path(line.split()[1]) for line in lines if line.startswith("scoreboard "))
-    assert "all 36 gates passed" in board.read_text(encoding="utf-8")
+    assert "all 38 gates passed" in board.read_text(encoding="utf-8")
     before = made(root)
     second = demo(root)
     assert second.returncode == 0

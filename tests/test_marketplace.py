@@ -212,6 +212,7 @@ def test_an_attempt_judges_signs_shows_and_can_be_reproduced(made: Bench, attemp
         "marketplace_feedback_report_published": ("passed", "1"),
         "marketplace_actions_tracked": ("passed", "1"),
         "marketplace_ombuds_export_verifies": ("passed", "1"),
+        "marketplace_landing_complete": ("passed", "0"),
     }
     assert verify(attempted.bundle, known_keys(made.home.keys), journal=journal_of(made.home)).ok
     again = reproduce(made.home, attempted.bundle, Recorded.read(named_predicate(made.home, journal_of(made.home).entries()[-1])))
@@ -271,7 +272,12 @@ def test_nothing_of_a_partner_that_said_nothing_is_published(tmp_path: Path, mak
     build(bench)
     done = attempt(bench.home, "marketplace", "7")
     none = {each.gate for each in done.results if each.status == "no_evidence"}
-    assert none == {"marketplace_connect_slt_median", "marketplace_feedback_report_published", "marketplace_actions_tracked"}
+    assert none == {
+        "marketplace_connect_slt_median",
+        "marketplace_feedback_report_published",
+        "marketplace_actions_tracked",
+        "marketplace_landing_complete",
+    }
 
 
 def test_days_one_by_one_and_in_one_run_give_the_same_rows(made: Bench, tmp_path: Path, make_bench: Callable[[Path], Bench]) -> None:

@@ -1,5 +1,6 @@
 """Predictive operations from landed files to marts, gates and bundle, on a home so small that every figure is worked out by hand."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from shutil import rmtree
 from typing import Literal
 
 import pytest
@@ -303,6 +305,31 @@ def test_days_one_by_one_and_in_one_run_give_the_same_rows(made: Bench, tmp_path
         assert other.rows(query, table) == made.rows(query, table), table
 
 
+def test_a_day_without_decisions_and_a_file_that_was_not_read_are_gaps(tmp_path: Path, make_bench: Callable[[Path], Bench]) -> None:
+    bench = make_bench(tmp_path / "home")
+    lay(bench)
+    declared = (bench.home.reference / "sources.yaml").read_text(encoding="utf-8")
+    daily = re.sub(r"(  decisions: .*)days: any, ", r"\1", declared)
+    (bench.home.reference / "sources.yaml").write_text(daily, encoding="utf-8")
+    rmtree(bench.home.landing / "decisions" / "2026-04-08")
+    cut = bench.home.landing / "drills" / "2026-04-14" / "more.ndjson.gz"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(gzip.compress(b'{"drill_id": "d-late"}\n' * 100)[:-12])
+    build(bench)
+    # Ten of the thirteen decisions are left, of four of the sprint's five days and of the 11th; three more landed on the 13th, two of them
+    # refused. Audits never came.
+    assert bench.rows("SELECT * EXCLUDE (sprint) FROM predictive.landed ORDER BY source", "predictive.landed") == [
+        ("abuse_history", 0, 0, 0, 0, 0, 0),
+        ("card_links", 0, 0, 0, 3, 3, 0),
+        ("decisions", 1, 0, 1, 13, 11, 2),
+        ("drills", 0, 1, 1, 14, 14, 0),
+        ("rehearsals", 0, 0, 0, 2, 2, 0),
+        ("releases", 0, 0, 0, 0, 0, 0),
+    ]
+    found = gate(attempt(bench.home, "predictive", "7"), "predictive_landing_complete")
+    assert (found.status, found.value, found.offending_count) == ("failed", "1", 2)
+
+
 def test_without_a_published_seed_there_is_no_evidence(tmp_path: Path, make_bench: Callable[[Path], Bench]) -> None:
     bench = make_bench(tmp_path / "home")
     lay(bench)
@@ -322,7 +349,7 @@ def test_a_seed_is_published_once(made: Bench) -> None:
 def test_what_a_runbook_asks_can_be_asked(made: Bench, path: Path) -> None:
     queries = re.findall(r'^mission sql "(.+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
     for query in queries:
-        made.rows(query, *sorted(set(re.findall(r"\b(?:predictive|staging)\.[a-z_]+", query))))
+        made.rows(query, *sorted(set(re.findall(r"\b(?:predictive|staging|landing)\.[a-z_]+", query))))
     assert queries or "mission audits" in path.read_text(encoding="utf-8")
 
 

@@ -43,6 +43,7 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, d
         REPORT: {
             "sprint": window.name,
             "as_of": window.as_of,
+            "landed": records(con, "SELECT * EXCLUDE (sprint, gaps) FROM marketplace.landed ORDER BY source"),
             "live": records(con, "SELECT live FROM marketplace.live"),
             "connect_time": records(con, "SELECT * EXCLUDE (sprint) FROM marketplace.connect_time"),
             "sources": records(

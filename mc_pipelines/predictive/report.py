@@ -42,6 +42,7 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         "sprint": window.name,
         "first_day": window.key,
         "as_of": window.as_of,
+        "landed": records(con, "SELECT * EXCLUDE (sprint, gaps) FROM predictive.landed ORDER BY source"),
         "live": records(con, "SELECT model, model_version, live_since, previous_version, rollbacks FROM predictive.live ORDER BY model"),
         "rollout": records(con, "SELECT ga_tenants, served, coverage FROM predictive.rollout"),
         "unserved": records(con, "SELECT tenant_id FROM predictive.rollout_tenants WHERE served = 0 ORDER BY tenant_id"),
