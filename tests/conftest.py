@@ -3,24 +3,28 @@
 import hashlib
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 import pytest
+from browsing import CHROMIUM
 
 from mc_pipelines.engine import connect
 from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE, Draft
 from mc_pipelines.runner import Outcome, Workshop, bind_views, materialise
 from mc_pipelines.starter import write_home
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TEXT, DAY, INSTANT, WHOLE_NUMBER, EXACT = pa.string(), pa.date32(), pa.timestamp("us"), pa.int64(), pa.decimal128(38, 9)
 KEY = pa.decimal128(38, 0)
@@ -234,6 +238,19 @@ def make_bench() -> Callable[[Path], Bench]:
         return Bench(Workshop.open(Home(root)))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium; one at a time, for Playwright knows no second in a process."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 @pytest.fixture

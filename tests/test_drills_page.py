@@ -1,14 +1,13 @@
 """The page that plays drills back: every step with its figures, what failed or was left out said so, nothing markup; and both new pages in a browser."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import opened, violations
 from test_card import AS_OF, declared, made
 from test_site import Page
-from test_site_browser import CHROMIUM, opened
 
 from mc_pipelines.predictive.card import card
 from mc_pipelines.predictive.report import outcome
@@ -154,26 +153,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.html" for name in drawn}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["card", "bare card", "drills", "bare drills"])
 def test_no_axe_violation(browser: "Browser", pages: dict[str, Path], name: str, scheme: str) -> None:
-    from axe_core_python.sync_playwright import Axe
-
     page, asked = opened(browser, pages[name], color_scheme=scheme)
-    found = Axe().run(page)
-    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]] == []
+    assert violations(page) == []
     assert [url for url in asked if not url.startswith("data:")] == [pages[name].as_uri()]
     page.context.close()
 

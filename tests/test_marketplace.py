@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from shutil import copytree
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+from browsing import opened, violations
 from click.testing import CliRunner
 from conftest import Bench
 
@@ -29,7 +30,9 @@ from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
 from mc_pipelines.showing import show_scoreboard
 
-CHROMIUM = Path("/usr/bin/chromium")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-15")
 SOURCES = ("connect_requests", "feedback", "actions")
 PARTNER = "partner_id: tide, name: Tide, zone: UTC, country: DE, clock: calendar, response_hours: '2.5', resolution_hours: '24'"
@@ -292,17 +295,9 @@ def test_days_one_by_one_and_in_one_run_give_the_same_rows(made: Bench, tmp_path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_an_axe_violation(made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
-    from axe_core_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        for name in ("marketplace/7.html", "index.html"):
-            page = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 900}).new_page()
-            page.goto((made.home.site / name).as_uri())
-            assert [(each["id"], each["nodes"][0]["html"][:200]) for each in Axe().run(page)["violations"]] == [], name
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        browser.close()
+def test_no_page_has_an_axe_violation(browser: "Browser", made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
+    for name in ("marketplace/7.html", "index.html"):
+        page, _ = opened(browser, made.home.site / name, color_scheme=scheme, viewport={"width": 390, "height": 900})
+        assert violations(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        page.context.close()

@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+from browsing import opened, violations
 from conftest import Bench
 
 from mc_pipelines.attempts import Attempt, attempt, journal_of
@@ -27,7 +28,9 @@ from mc_pipelines.lake import WHOLE
 from mc_pipelines.predictive.seeds import publish
 from mc_pipelines.runner import materialise
 
-CHROMIUM = Path("/usr/bin/chromium")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 SPRINT, LANDED = "2026-04-06", days("2026-04-01", "2026-04-16")
 SOURCES = ("decisions", "audits", "releases", "drills", "rehearsals", "abuse_history", "card_links")
 TENANTS = ("ash", "birch", "cedar", "doum", "elm")
@@ -354,17 +357,9 @@ def test_what_a_runbook_asks_can_be_asked(made: Bench, path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_an_axe_violation(made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium runs these")
-    from axe_core_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        for name in ("predictive/7.html", "predictive/7-drills.html", "index.html"):
-            page = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 900}).new_page()
-            page.goto((made.home.site / name).as_uri())
-            assert [(each["id"], each["nodes"][0]["html"][:200]) for each in Axe().run(page)["violations"]] == [], name
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        browser.close()
+def test_no_page_has_an_axe_violation(browser: "Browser", made: Bench, attempted: Attempt, scheme: Literal["light", "dark"]) -> None:
+    for name in ("predictive/7.html", "predictive/7-drills.html", "index.html"):
+        page, _ = opened(browser, made.home.site / name, color_scheme=scheme, viewport={"width": 390, "height": 900})
+        assert violations(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        page.context.close()

@@ -1,10 +1,10 @@
 """The site in a real headless Chromium: accessibility by axe-core in light and dark, no request but the file, keyboard and print."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsing import opened, violations
 from test_site import bare, board, build, report
 from test_site_finance import dashboard, night
 from test_site_invoices import batch, previews, what_if
@@ -13,12 +13,9 @@ from mc_pipelines.site.build import replace, what_if_page
 from mc_pipelines.site.finance import build_board, build_tonight
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-CHROMIUM = Path("/usr/bin/chromium")
 PAGES = ("index.html", "metering/2026-04.html", "invoices/2026-04.html", "what-if.html", "finance/2026-04.html", "tonight.html")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed; apt-get install chromium runs these")
 
 
 @pytest.fixture(scope="module")
@@ -43,36 +40,12 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in ("full", "bare")}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-def opened(browser: "Browser", path: Path, **context: Any) -> tuple["Page", list[str]]:
-    """The loaded page and every address it asked for."""
-    page = browser.new_context(**context).new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: asked.append(f"console: {message.text}"))
-    page.goto(path.as_uri())
-    return page, asked
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("which", ["full", "bare"])
 def test_no_axe_violation(browser: "Browser", sites: dict[str, Path], which: str, name: str, scheme: str) -> None:
-    from axe_core_python.sync_playwright import Axe
-
     page, _ = opened(browser, sites[which] / name, color_scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-    found = Axe().run(page)
-    assert [(each["id"], each["nodes"][0]["html"][:200], len(each["nodes"])) for each in found["violations"]] == []
+    assert violations(page) == []
     page.context.close()
 
 

@@ -53,7 +53,7 @@ LANDED = """
 """
 
 
-def landed(work: "Work") -> "duckdb.DuckDBPyRelation":
+def by_sprint(work: "Work") -> "duckdb.DuckDBPyRelation":
     """A row for every source of the table's deliverable that lands daily or has landed until the cut-off, per sprint of `work`."""
     sources = [table.removeprefix(FACTS) for table in sorted(work.model.deps) if table.startswith(FACTS)]
     facts = " UNION ALL ".join(
