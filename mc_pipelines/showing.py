@@ -4,11 +4,13 @@ Nothing is computed or judged here; pages are drawn in `site/`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import UndefinedError
 
 from mc_pipelines.attempts import journal_of, kind_of
 from mc_pipelines.catalog import Catalog, named, read_catalog
@@ -24,6 +26,18 @@ if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
 
 
+@contextmanager
+def _drawing(bundle: str) -> Iterator[None]:
+    """MissionError where a page asks for what the document of an older code does not say."""
+    try:
+        yield
+    except (UndefinedError, KeyError) as error:
+        raise MissionError(
+            f"{bundle}: another version of the code signed it, and this one cannot draw its report ({error}). The bundle stays valid; attempt "
+            "the window again to show it."
+        ) from error
+
+
 def show_month(home: Home, month: str) -> Sequence[Path]:
     """Write the pages of a month's newest edition; returns the files whose bytes changed. MissionError where its bundle is not as signed."""
     from mc_pipelines.invoicing.batch_files import tenant_files
@@ -34,7 +48,9 @@ def show_month(home: Home, month: str) -> Sequence[Path]:
     files = payload_files(home.evidence / close.newest.bundle, close.newest.digest)
     batch = json.loads(files.get(BATCH, b"{}"))
     batch |= {"waived": sorted(close.waived)} if batch else {}
-    return [*build_close(home.site, json.loads(files[METERING]), batch, tenant_files(files)), *show_scoreboard(home)]
+    with _drawing(close.newest.bundle):
+        built = build_close(home.site, json.loads(files[METERING]), batch, tenant_files(files))
+    return [*built, *show_scoreboard(home)]
 
 
 def show_window(home: Home, deliverable: str, name: str) -> Sequence[Path]:
@@ -43,7 +59,9 @@ def show_window(home: Home, deliverable: str, name: str) -> Sequence[Path]:
 
     ends = read_catalog(home).exit_of(deliverable)
     body = [each.body for each in journal_of(home).entries() if each.kind == kind_of(deliverable) and each.body["period"] == name][-1]
-    pages = named(ends.pages)(payload_files(home.evidence / body["bundle"], body["digest"]), name) if ends.pages else {}
+    files = payload_files(home.evidence / body["bundle"], body["digest"])
+    with _drawing(body["bundle"]):
+        pages = named(ends.pages)(files, name) if ends.pages else {}
     return [*write(home.site, pages), *show_scoreboard(home)]
 
 

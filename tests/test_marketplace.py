@@ -13,10 +13,13 @@ from browsing import opened, violations
 from click.testing import CliRunner
 from conftest import Bench
 
+from mc_pipelines import showing
 from mc_pipelines.attempts import Attempt, attempt, journal_of
 from mc_pipelines.calendars import days
 from mc_pipelines.cli import main
 from mc_pipelines.demo_person import sign_packets
+from mc_pipelines.errors import MissionError
+from mc_pipelines.evidence.bundle import payload_files
 from mc_pipelines.evidence.record import Recorded, named_predicate
 from mc_pipelines.evidence.reproduce import reproduce
 from mc_pipelines.evidence.signing import known_keys
@@ -28,7 +31,7 @@ from mc_pipelines.marketplace.pages import pages
 from mc_pipelines.marketplace.report import REPORT
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
-from mc_pipelines.showing import show_scoreboard
+from mc_pipelines.showing import show_scoreboard, show_window
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -237,6 +240,14 @@ def test_a_lost_bundle_is_no_pass_and_stops_no_page(made: Bench, attempted: Atte
     gates.write_bytes(kept)
     show_scoreboard(made.home)
     assert (site / "scoreboard.json").read_bytes() == before
+
+
+def test_a_bundle_of_another_code_that_cannot_be_drawn_is_said(made: Bench, attempted: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = payload_files(attempted.bundle, attempted.digest)
+    older = json.dumps({key: each for key, each in json.loads(files[REPORT]).items() if key != "clauses"}).encode()
+    monkeypatch.setattr(showing, "payload_files", lambda bundle, digest: files | {REPORT: older})
+    with pytest.raises(MissionError, match=r"another version of the code signed it.*'clauses'.*attempt the window again"):
+        show_window(made.home, "marketplace", "7")
 
 
 def test_promised_hours_are_shown_exactly_and_a_list_that_is_cut_says_so(attempted: Attempt) -> None:
