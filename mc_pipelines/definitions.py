@@ -7,6 +7,7 @@ at import beyond the declarations themselves.
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -91,8 +92,9 @@ def _freshness(model: Model) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)) if model.header.every == "day" else None
 
 
-def asset(home: Home, catalog: Catalog, model: Model, partitions: Partitions) -> dg.AssetsDefinition:
-    """The definition that builds one model, with the tables written beside it."""
+def asset(opened: Workshop, model: Model, partitions: Partitions) -> dg.AssetsDefinition:
+    """The definition that builds one model, with the tables written beside it. What one step has learnt of the lake, the next one knows."""
+    home, catalog = opened.home, opened.catalog
     tables = (*model.header.also, model.key)
 
     @dg.multi_asset(
@@ -103,7 +105,7 @@ def asset(home: Home, catalog: Catalog, model: Model, partitions: Partitions) ->
         pool=f"table_{model.key.replace('.', '_')}",
     )
     def build(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        shop = Workshop.open(home, context.run.run_id)
+        shop = replace(opened, run_id=context.run.run_id)
         windows = window_keys(context, model)
         days = asked_days(context, model)
         standing: list[str] = []
@@ -160,7 +162,7 @@ def _log_others(context: dg.AssetExecutionContext, model: Model, windows: Sequen
             context.log.info(f"{model.key}: {window} rebuilt, because late data touched it")
 
 
-def check(home: Home, gate: Gate, every: str, partitions: Partitions) -> dg.AssetChecksDefinition:
+def check(opened: Workshop, gate: Gate, every: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     """The asset check of one gate, on one window of its deliverable. It does not block: the close signs its failure, and only approve and lock refuse."""
 
     @dg.asset_check(
@@ -173,11 +175,11 @@ def check(home: Home, gate: Gate, every: str, partitions: Partitions) -> dg.Asse
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from mc_pipelines.attempts import evaluate_window
 
-        shop = Workshop.open(home, context.op_execution_context.run.run_id)
+        shop = replace(opened, run_id=context.op_execution_context.run.run_id)
         version = shop.lake.version(gate.table)
         if version is None:
             raise MissionError(f"{gate.table} is not built yet. Materialise it first.")
-        (result,) = evaluate_window(shop, window_keyed(home, every, context.partition_key), {gate.table: version}, [gate])
+        (result,) = evaluate_window(shop, window_keyed(shop.home, every, context.partition_key), {gate.table: version}, [gate])
         rows = [dg.TableRecord({name: str(value) for name, value in row.items()}) for row in result.offending]
         metadata: dict[str, Any] = {"status": result.status, "reason": result.reason, "rows": result.rows}
         metadata |= {
@@ -252,7 +254,8 @@ def end_job(catalog: Catalog, deliverable: str, ends: Exit) -> Any:
 def build_defs(home: Home | None = None) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one home; the server, the command line and the tests all use this."""
     home = home or Home.find()
-    catalog = read_catalog(home)
+    opened = Workshop.open(home)
+    catalog = opened.catalog
     days, months = calendars(home)
     sprints = dg.StaticPartitionsDefinition([window.key for window in sprint_windows(home)])
     partitions: dict[str, Partitions] = {"day": days, "month": months, "sprint": sprints, "once": None}
@@ -277,7 +280,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         assets=[
             *files,
             *[spec(catalog, model, model.key, None) for model in known if model.header.view],
-            *[asset(home, catalog, model, partitions[model.header.every]) for model in models],
+            *[asset(opened, model, partitions[model.header.every]) for model in models],
             *[
                 attempt_asset(
                     home,
@@ -290,7 +293,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
             ],
         ],
         asset_checks=[
-            check(home, gate, each.every, partitions[each.every]) for name, each in ends.items() for gate in gates_of(home, name)
+            check(opened, gate, each.every, partitions[each.every]) for name, each in ends.items() for gate in gates_of(home, name)
         ],
         jobs=[*jobs, *life_jobs(home), tonight],
         schedules=automation.schedules(home, [job_of(name, each.every) for name, each in ends.items() if each.every == "sprint"]),

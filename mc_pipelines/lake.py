@@ -94,6 +94,8 @@ class Lake:
         if opened is None:
             return {}
         known, folded = self._folded.get(table, (-1, {}))
+        if opened.version() < known:  # the lake was made anew
+            known, folded = -1, {}
         if opened.version() > known:
             folded = dict(folded)
             missing = opened.version() - known

@@ -1,10 +1,13 @@
 """What operations remember in the lake: the fate of each day of a range run (`ops.day_status`) and every notification (`ops.notifications`).
 
-Both are append-only tables of text, with the time of writing: they tell people what happened, and no verdict reads them.
+Both are append-only tables of text, with the time of writing: they tell people what happened, and no verdict reads them. So no version of them
+needs to be kept, and small files are put together as they come.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from mc_pipelines.disk import room, writing
 from mc_pipelines.home import Home
@@ -12,6 +15,8 @@ from mc_pipelines.lake import Lake
 
 DAYS, NOTIFICATIONS = "ops.day_status", "ops.notifications"
 REASON_LENGTH = 500
+MOST_FILES = 50
+"""A run leaves a file for every table that it built: without an end to them, each day's run would take longer than the one before."""
 
 
 def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
@@ -20,10 +25,9 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
         return
     import pyarrow as pa
     from deltalake import DeltaTable, write_deltalake
-    from deltalake.exceptions import DeltaError
+    from deltalake.exceptions import CommitFailedError, DeltaError
 
     from mc_pipelines.columns import ADDED
-    from mc_pipelines.lake import KEEP
 
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     data = pa.Table.from_pylist([{name: str(value) for name, value in row.items()} | {"recorded": now} for row in rows])
@@ -31,8 +35,12 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
     uri = Lake(str(home.lake)).table_uri(table)
     with writing(uri, DeltaError):
         room(uri)
-        DeltaTable.create(uri, data.schema, mode="ignore", configuration=KEEP)
+        DeltaTable.create(uri, data.schema, mode="ignore")
         write_deltalake(uri, data, mode="append", schema_mode="merge")  # a home from before `recorded` gains the column
+        opened = DeltaTable(uri)
+        if len(opened.file_uris()) > MOST_FILES:
+            with suppress(CommitFailedError):  # somebody else does it just now
+                opened.optimize.compact()
 
 
 def record_days(home: Home, table: str, days: Sequence[str], status: str, run_id: str, reason: str = "") -> None:
@@ -49,15 +57,22 @@ def record_done(home: Home, table: str, rebuilt: Sequence[str], asked: Collectio
 
 def failed(home: Home) -> list[tuple[str, str]]:
     """Every (day, table) whose newest status is 'failed', sorted."""
+    lake = Lake(str(home.lake))
+    opened = lake.open(DAYS)
+    return [] if opened is None else list(_failed(lake.uri, str(opened.metadata().id), opened.version()))
+
+
+@lru_cache(maxsize=4)
+def _failed(uri: str, made: str, version: int) -> tuple[tuple[str, str], ...]:
+    """Asked once for a version of the table; `made` tells one table from the next at the same place."""
     from mc_pipelines.engine import connect
 
     con = connect()
-    if Lake(str(home.lake)).view(con, DAYS) is None:
-        return []
+    Lake(uri).view(con, DAYS, version)
     rows = con.sql(
         f"SELECT day, asset FROM {DAYS} GROUP BY day, asset HAVING arg_max(status, coalesce(recorded, '')) = 'failed' ORDER BY day, asset"
     ).fetchall()
-    return [(str(day), str(asset)) for day, asset in rows]
+    return tuple((str(day), str(asset)) for day, asset in rows)
 
 
 def failed_days(home: Home) -> list[str]:

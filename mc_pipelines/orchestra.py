@@ -78,6 +78,9 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
         finally:
             stop()
         problems = [_problem(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
+        if not result.success and not problems:  # no step failed, so something around them did
+            ended = [event for event in result.all_events if event.event_type == DagsterEventType.RUN_FAILURE]
+            problems = [error.message.strip() if (error := event.job_failure_data.error) else event.message or "" for event in ended]
         return Ran(result.run_id, result.success, tuple(problems), _built(result.all_events))
 
 
@@ -117,6 +120,8 @@ def _follow(opened: "dg.DagsterInstance", progress: Progress) -> Callable[[], No
         happened = event.dagster_event
         if happened is not None and happened.event_type_value in {"STEP_SUCCESS", "STEP_FAILURE"}:
             progress(f"{(happened.step_key or '').replace('__', '.')}{'' if happened.event_type_value == 'STEP_SUCCESS' else ' FAILED'}")
+        if happened is not None and happened.is_engine_event and "blocked by limit for pool" in (happened.message or ""):
+            progress(f"{(happened.step_key or '').replace('__', '.')} waits: another run builds it")
 
     store.store_event = storing  # type: ignore[method-assign]  # the one seam Dagster has for this in-process
 

@@ -141,7 +141,6 @@ class _Attempt:
         return sorted({*self.windows, *(window for table in tables for window in self.shop.lake.windows(table))})
 
     def _draft(self, windows: Sequence[str], every: bool = False) -> Draft | None:
-        con = connect()
         scopes = self.shop.catalog.inputs(self.model)
         pins = {dep: self.shop.lake.windows(dep) for dep in scopes}
         touched = _touch_digests(self.shop, self.model)
@@ -150,6 +149,7 @@ class _Attempt:
         self.stale = [window for window in windows if every or window not in written or written[window].recipe != recipes[window]]
         if not self.stale:
             return None
+        con = connect()
         inputs = {dep: self._bind(con, dep, scope) for dep, scope in scopes.items()}
         bind_views(self.shop, con, self.model)
         work = Work(self.shop, con, self.model, tuple(self.stale), inputs)

@@ -1,5 +1,9 @@
 """Dagster's event log as this project keeps it: a batch of events leaves what the same events one by one leave."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,8 +11,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from test_kills import LANDED, lay
 
 from mc_pipelines.eventlog import KeptEngines
+from mc_pipelines.home import CHECKOUT
+from mc_pipelines.orchestra import instance as opened
 
 BEGIN, SPAN = datetime(2026, 1, 1, tzinfo=UTC), 40
 DAYS = [f"{BEGIN + timedelta(days=at):%Y-%m-%d}" for at in range(SPAN)]
@@ -107,3 +114,48 @@ def test_a_batch_that_fails_is_stored_one_by_one_and_nothing_twice(
     assert run(tmp_path / "batch", failing) == one_by_one
     assert refused == [SPAN]
     assert "no room" in capsys.readouterr().err
+
+
+def mission(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from mc_pipelines.cli import main; main()", *arguments]
+    return subprocess.run(
+        command,
+        env={**os.environ, "MISSION_HOME": str(home), **env},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_killed_run_keeps_no_table_from_the_next_one_and_is_shown_as_failed(tmp_path: Path) -> None:
+    home = lay(tmp_path)
+    killed = mission(tmp_path, "run", LANDED[0], MISSION_CRASH_AT="staging.rows_committed")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with opened(home) as instance:
+        (dead,) = instance.get_runs()
+        assert dead.status is dg.DagsterRunStatus.STARTED
+        assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
+    again = mission(tmp_path, "run", LANDED[0])
+    assert again.returncode == 0, again.stderr
+    with opened(home) as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+
+
+def test_a_run_waits_for_one_that_lives_and_says_so(tmp_path: Path) -> None:
+    home = lay(tmp_path)
+    with opened(home) as instance:
+        log, pool = instance.event_log_storage, "table_staging_usage_events"
+        log.initialize_concurrency_limit_to_default(pool)
+        assert log.claim_concurrency_slot(pool, "mine", "step").is_claimed
+        command = [sys.executable, "-c", "from mc_pipelines.cli import main; main()", "run", LANDED[0]]
+        env = {**os.environ, "MISSION_HOME": str(tmp_path)}
+        with subprocess.Popen(command, env=env, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as other:
+            assert other.stderr is not None
+            said = next(line for line in other.stderr if "waits" in line)
+            assert said.strip() == "staging.usage_events waits: another run builds it"
+            log.free_concurrency_slots_for_run("mine")
+            rest = other.stderr.read()
+            assert other.wait(timeout=60) == 0, rest
