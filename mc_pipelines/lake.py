@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Versions that signed work pins must outlive Delta's defaults (a week for files, 30 days for the log).
 KEEP = {"delta.logRetentionDuration": "interval 4000 days", "delta.deletedFileRetentionDuration": "interval 4000 days"}
+SUMMED_UP = {"delta.checkpointInterval": "10"}
+"""A table is opened hundreds of times a run, and each time the commits since the last checkpoint are read."""
 BATCH_ROWS = 100_000
 ATTEMPTS = 12
 WHOLE = "all"
@@ -189,7 +191,9 @@ class Lake:
         from deltalake import DeltaTable
 
         schema = draft.relation.limit(0).to_arrow_table().schema
-        DeltaTable.create(self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP)
+        DeltaTable.create(
+            self.table_uri(table), schema, mode="ignore", partition_by=[column] if column else None, configuration=KEEP | SUMMED_UP
+        )
         opened = self.open(table, 0)  # as it was before anybody wrote: who made the table meanwhile, and wrote, is in conflict with us
         assert opened is not None
         return opened

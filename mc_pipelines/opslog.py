@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from mc_pipelines.disk import room, writing
 from mc_pipelines.home import Home
-from mc_pipelines.lake import Lake
+from mc_pipelines.lake import SUMMED_UP, Lake
 
 DAYS, NOTIFICATIONS = "ops.day_status", "ops.notifications"
 REASON_LENGTH = 500
@@ -35,7 +35,8 @@ def append(home: Home, table: str, rows: Sequence[dict[str, str]]) -> None:
     uri = Lake(str(home.lake)).table_uri(table)
     with writing(uri, DeltaError):
         room(uri)
-        DeltaTable.create(uri, data.schema, mode="ignore")
+        if not DeltaTable.is_deltatable(uri):
+            DeltaTable.create(uri, data.schema, mode="ignore", configuration=SUMMED_UP)
         write_deltalake(uri, data, mode="append", schema_mode="merge")  # a home from before `recorded` gains the column
         opened = DeltaTable(uri)
         if len(opened.file_uris()) > MOST_FILES:
