@@ -93,4 +93,5 @@ lock:
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf data/landing data/lake data/journal data/evidence data/site data/dagster data/keys data/drills data/checkpoint.json
+	rm -rf data/reference/marketplace/packets
 	find mc_pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,6 +56,15 @@ class Header(Declared):
     """Tables that the same computation writes beside this one, each committed before it."""
 
 
+class Publication(Declared):
+    """A document that people publish of a window."""
+
+    draft: str
+    """The table that makes it: a row a window, with `content` (canonical JSON) and `against` (why it is not fit; empty text where it is)."""
+    pages: str | None = None
+    """How it is drawn: (its bytes, window name) -> files of the site by path. Of two windows that draw one path the later one counts."""
+
+
 class Exit(Declared):
     """How a deliverable ends: the windows that it is judged by, where its signed bundles lie, and what it shows."""
 
@@ -70,6 +79,7 @@ class Exit(Declared):
     """What its bundles hold beside rows and gates: (connection with the window's tables, window) -> JSON documents by path."""
     pages: str | None = None
     """How they are drawn: (payload files by path, window name) -> files of the site by path."""
+    publishes: Mapping[str, Publication] = Field(default_factory=dict)
     links: Mapping[str, str] = Field(default_factory=dict)
     """Label by path of the pages that the scoreboard leads to, `{window}` in both; the first is the report of its gates."""
 
@@ -331,13 +341,19 @@ def _check(catalog: Catalog) -> None:
             except (ImportError, AttributeError) as error:
                 problems.append(f"{_shown(model.path)}: compute {model.header.compute}: {error}.")
     for name, declared in catalog.deliverables.items():
-        for function in filter(
-            None, (declared.exit.attempt, declared.exit.declared, declared.exit.report, declared.exit.pages) if declared.exit else ()
-        ):
+        ends = declared.exit
+        published = ends.publishes.values() if ends else ()
+        functions = (ends.attempt, ends.declared, ends.report, ends.pages, *(each.pages for each in published)) if ends else ()
+        for function in filter(None, functions):
             try:
                 named(function)
             except (ImportError, AttributeError, ValueError) as error:
                 problems.append(f"assets/{name}/_deliverable.yaml: exit names {function}: {error}.")
+        problems += [
+            f"assets/{name}/_deliverable.yaml: exit publishes {each.draft}, which no file declares."
+            for each in published
+            if each.draft not in catalog.models
+        ]
     if problems:
         raise MissionError("\n".join(problems))
     catalog.ordered()

@@ -16,6 +16,7 @@ from mc_pipelines import (
     cli_attempt,
     cli_audits,
     cli_close,
+    cli_edition,
     cli_evidence,
     cli_finance,
     cli_home,
@@ -77,8 +78,11 @@ def demo(fault: str | None, as_json: bool) -> None:
     from time import monotonic
 
     from mc_pipelines import demo as sample
+    from mc_pipelines.attempts import requester
     from mc_pipelines.calendars import days
+    from mc_pipelines.catalog import read_catalog
     from mc_pipelines.demo_person import sign_explanations, sign_packets
+    from mc_pipelines.editions import publish
     from mc_pipelines.predictive.demo import answer_audits
     from mc_pipelines.report import released
 
@@ -95,6 +99,9 @@ def demo(fault: str | None, as_json: bool) -> None:
     if laid.answers is not None:
         answered = answer_audits(home, laid.windows["predictive"], laid.answers, sample.place)
         run_windows(home, "daily", days(answered[0], answered[-1]))
+    for name, window in laid.windows.items():
+        for document in read_catalog(home).exit_of(name).publishes:
+            say(f"publishing {document} of {name} {window}: entry {publish(home, name, window, document, requester()).number}")
     tried = [(name, attempted(home, name, window)) for name, window in laid.windows.items()]
     unchanged = _versions(home) == before and not any(done.fresh or done.pages for _, done in tried)
     told = [(done, cli_attempt.waived_of(home, name, done.period, done.results)) for name, done in tried]
@@ -202,6 +209,7 @@ def _contiguous(wanted: list[str]) -> list[list[str]]:
 for _command in (
     *cli_attempt.COMMANDS,
     *cli_audits.COMMANDS,
+    *cli_edition.COMMANDS,
     *cli_ombuds.COMMANDS,
     *cli_close.COMMANDS,
     *cli_finance.COMMANDS,

@@ -21,7 +21,7 @@ from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
-from mc_pipelines.jobs import life_jobs, tonight_job
+from mc_pipelines.jobs import edition_job, life_jobs, tonight_job
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.reference import read_calendar
 from mc_pipelines.runner import Outcome, Workshop, materialise
@@ -295,7 +295,7 @@ def build_defs(home: Home | None = None) -> dg.Definitions:
         asset_checks=[
             check(opened, gate, each.every, partitions[each.every]) for name, each in ends.items() for gate in gates_of(home, name)
         ],
-        jobs=[*jobs, *life_jobs(home), tonight],
+        jobs=[*jobs, *life_jobs(home), *([edition_job(home)] if any(each.publishes for each in ends.values()) else []), tonight],
         schedules=automation.schedules(home, [job_of(name, each.every) for name, each in ends.items() if each.every == "sprint"]),
         sensors=[*automation.sensors(home, days), automation.after_the_day(jobs[0], tonight)],
         executor=dg.in_process_executor,

@@ -8,18 +8,20 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import samples
+from mc_pipelines.calendars import sprint_instants
 from mc_pipelines.durable import write
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.marketplace.demo import lay_marketplace
 from mc_pipelines.predictive.demo import demo_predictive, publish_seeds
 from mc_pipelines.predictive.simulated_truth import Truth
+from mc_pipelines.reference import read_sprints
 from mc_pipelines.samples import Event
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ def lay(home: Home, fault: str | None = None) -> Laid:
     _lay_gateway(home)
     if fault is not None:
         return Laid(MONTH, {"metering": MONTH}, planted, None)
-    truth = demo_predictive(home.landing, place)
+    (sprint,) = (each for each in read_sprints(home) if each.sprint == SPRINT)
+    begins, ends = (at.replace(tzinfo=UTC) for at in sprint_instants(sprint))
+    truth = demo_predictive(home.landing, (begins, ends), place)
     publish_seeds(home)
     lay_marketplace(home, place)
     return Laid(MONTH, {"metering": MONTH, "predictive": SPRINT, "marketplace": SPRINT}, planted, truth)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PERSON = "development"
+MADE = "# Made by the demo. The private half lies in keys/; nobody vouches for it.\n"
 SIGNED_AT = datetime(2026, 4, 2, 9, tzinfo=UTC)
 
 
@@ -71,16 +72,15 @@ def sign_packets(home: Home) -> str:
 
 
 def _declare(home: Home, path: "Path") -> None:
-    """Make the key, and declare its public half where the home declares nobody."""
+    """Make the key, and declare its public half where the home declares nobody but a demo before, whose key is gone."""
     if people_file(home).exists():
-        return
+        if path.exists() or not people_file(home).read_text(encoding="utf-8").startswith(MADE):
+            return
+        people_file(home).unlink()
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
         create(path, made, mode=0o600)
     public = from_file(path, str).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    text = (
-        "# Made by the demo. The private half lies in keys/; nobody vouches for it.\n"
-        f'people:\n  - {{person: {PERSON}, name: Development key of this home, roles: [approver, packets], key: "{public}"}}\n'
-    )
+    text = f'{MADE}people:\n  - {{person: {PERSON}, name: Development key of this home, roles: [approver, packets], key: "{public}"}}\n'
     create(people_file(home), text.encode())

@@ -96,6 +96,39 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
     return [*(_signed_job(home, name) for name in SIGNED), lock_close, publish_close]
 
 
+class OfDocument(dg.Config):
+    """The deliverable, its window (a sprint's name), and one document of it; without one all that it publishes."""
+
+    deliverable: str
+    window: str
+    document: str = ""
+
+
+def edition_job(home: Home) -> dg.JobDefinition:
+    """What `mission edition` does."""
+
+    @dg.op(description="Sign and publish what a deliverable shows others of a window, as its tables make it now.")
+    def publish(context: dg.OpExecutionContext, config: OfDocument) -> None:
+        from mc_pipelines.attempts import requester
+        from mc_pipelines.catalog import read_catalog
+        from mc_pipelines.editions import publish as publish_document
+        from mc_pipelines.showing import show_editions, show_scoreboard
+
+        asked_by = context.run.tags.get("requested_by") or requester()
+        known = read_catalog(home).exit_of(config.deliverable).publishes
+        for name in [config.document] if config.document else known:
+            entry = publish_document(home, config.deliverable, config.window, name, asked_by, context.log.info)
+            context.log.info(f"entry {entry.number}: edition {entry.body['edition']} of {name}")
+        show_editions(home, config.deliverable)
+        show_scoreboard(home)
+
+    @dg.job(name="publish_edition", description="Publish the model card or the feedback report of a sprint. Nothing unpublishes.")
+    def publish_edition() -> None:
+        publish()
+
+    return publish_edition
+
+
 class Tonight(dg.Config):
     """The day after which the month is closed as if it ended; without one the last that has landed."""
 

@@ -3,6 +3,7 @@
 Only selection and naming belong here; every figure is a column of a mart, and the pages draw what stands here.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mc_pipelines.gates import GateResult
+    from mc_pipelines.windows import Window
 
 TOP_TENANTS = 10
 MOST_MOVERS = 50
@@ -31,9 +33,9 @@ def text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def records(con: "duckdb.DuckDBPyConnection", query: str) -> list[dict[str, Any]]:
+def records(con: "duckdb.DuckDBPyConnection", query: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """The rows of a query as JSON-safe dicts, in the query's order."""
-    relation = con.sql(query)
+    relation = con.sql(query, params=params)
     return [dict(zip(relation.columns, map(text, row), strict=True)) for row in relation.fetchall()]
 
 
@@ -41,6 +43,15 @@ def shortened(con: "duckdb.DuckDBPyConnection", lists: Mapping[str, tuple[str, i
     """By name the first rows of each query, so many at most; under `whole` how many rows there are."""
     whole = {name: con.sql(query).count("*").fetchall()[0][0] for name, (query, _) in lists.items()}
     return {name: records(con, f"{query} LIMIT {most}") for name, (query, most) in lists.items()} | {"whole": whole}
+
+
+def editions(con: "duckdb.DuckDBPyConnection", deliverable: str, window: "Window") -> dict[str, Any]:
+    """The published documents of a window, by their path in its bundle."""
+    rows = con.sql(
+        f"SELECT document, content FROM {deliverable}.editions WHERE sprint = $sprint AND content IS NOT NULL ORDER BY document",
+        params={"sprint": window.key},
+    ).fetchall()
+    return {f"{document}.json": json.loads(content) for document, content in rows}
 
 
 def month_views(shop: Workshop, con: "duckdb.DuckDBPyConnection", period: str, tables: Sequence[str], pins: Mapping[str, int]) -> None:

@@ -62,7 +62,26 @@ def show_window(home: Home, deliverable: str, name: str) -> Sequence[Path]:
     files = payload_files(home.evidence / body["bundle"], body["digest"])
     with _drawing(body["bundle"]):
         pages = named(ends.pages)(files, name) if ends.pages else {}
-    return [*write(home.site, pages), *show_scoreboard(home)]
+    return [*write(home.site, pages), *show_editions(home, deliverable), *show_scoreboard(home)]
+
+
+def show_editions(home: Home, deliverable: str) -> Sequence[Path]:
+    """Write the pages of everything that a deliverable has published; returns the files whose bytes changed.
+
+    An edition whose bundle is lost is left as it is shown: the gate that judges it says so.
+    """
+    from mc_pipelines.editions import content_of, newest_of
+    from mc_pipelines.site.build import write
+
+    published = read_catalog(home).exit_of(deliverable).publishes
+    pages: dict[str, bytes] = {}
+    for entry in newest_of(journal_of(home).entries(), deliverable):
+        draws = published[entry.body["document"]].pages if entry.body["document"] in published else None
+        data = content_of(home, entry)
+        if draws and data is not None:
+            with _drawing(entry.body["bundle"]):
+                pages |= named(draws)(data, entry.body["period"])
+    return write(home.site, pages)
 
 
 def show_scoreboard(home: Home) -> Sequence[Path]:
@@ -84,8 +103,8 @@ def _pages(home: Home, catalog: Catalog, entries: "Sequence[Entry]") -> dict[str
         if name == "metering":
             found[name] = _month_pages(home, tried[-1], entries)
         else:
-            links = declared.exit.links.items()
-            found[name] = [(path.replace("{window}", window), label.replace("{window}", window)) for path, label in links]
+            links = [(path.replace("{window}", window), label.replace("{window}", window)) for path, label in declared.exit.links.items()]
+            found[name] = [(path, label) for path, label in links if (home.site / path).is_file()]
     return found
 
 

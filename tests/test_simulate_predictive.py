@@ -14,17 +14,20 @@ from typing import Any
 import pytest
 import yaml
 
+from mc_pipelines.calendars import sprint_instants
 from mc_pipelines.demo import place
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT
 from mc_pipelines.predictive import demo
-from mc_pipelines.predictive.demo import FIRST, LAST, WINDOW, demo_predictive
+from mc_pipelines.predictive.demo import FIRST, LAST, demo_predictive
 from mc_pipelines.predictive.simulate import audit_answers, simulate, write_audits
 from mc_pipelines.predictive.simulate_big import simulate_big
 from mc_pipelines.predictive.simulated_truth import CARD, LIVE, PLAIN, Troubles, Truth
+from mc_pipelines.reference import Sprint
 
 Rows = list[dict[str, Any]]
+WINDOW = datetime(2026, 4, 27, 6, tzinfo=UTC), datetime(2026, 5, 9, 6, tzinfo=UTC)
 TENANTS = [f"tenant-{each:02d}" for each in range(40)]
 GA = TENANTS[:30]
 
@@ -58,7 +61,7 @@ def made(landing: Path, troubles: Troubles = PLAIN, decisions: int = 4000, fault
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     landing = tmp_path_factory.mktemp("demo")
-    return landing, demo_predictive(landing, place)
+    return landing, demo_predictive(landing, WINDOW, place)
 
 
 def by_tenant(rows: Iterable[Mapping[str, Any]], status: str) -> dict[str, int]:
@@ -157,11 +160,11 @@ def test_operations_are_plain(plain: tuple[Path, Truth]) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(plain: tuple[Path, Truth], tmp_path: Path) -> None:
     landing, truth = plain
-    assert demo_predictive(tmp_path, place) == truth
+    assert demo_predictive(tmp_path, WINDOW, place) == truth
     names = sorted(path.relative_to(landing) for path in landing.rglob("*.gz"))
     assert names == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.gz"))
     assert all((landing / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
-    assert demo_predictive(tmp_path, place) == truth  # the same bytes again are left alone
+    assert demo_predictive(tmp_path, WINDOW, place) == truth  # the same bytes again are left alone
 
 
 def test_another_seed_gives_other_decisions(tmp_path: Path) -> None:
@@ -351,11 +354,11 @@ def test_impossible_arguments_are_refused(tmp_path: Path, tenants: list[str], ga
     assert not list(tmp_path.iterdir())
 
 
-def test_the_demo_window_is_sprint_35() -> None:
+def test_the_demo_operates_in_the_sprint_of_the_plan() -> None:
+    """The plan's sprint 35 goes from Monday 2026-04-27 to Friday 2026-05-08; Denver keeps summer time, six hours behind UTC."""
     sprints = {row["sprint"]: row for row in yaml.safe_load((CHECKOUT / "data/reference/sprints.yaml").read_text())["sprints"]}
-    assert (sprints["35"]["first"], sprints["35"]["last"], sprints["35"]["zone"]) == (date(2026, 4, 24), date(2026, 5, 5), "America/Denver")
-    # Denver keeps summer time, six hours behind UTC.
-    assert (datetime(2026, 4, 24, 6, tzinfo=UTC), datetime(2026, 5, 6, 6, tzinfo=UTC)) == WINDOW
+    assert (sprints["35"]["first"], sprints["35"]["last"], sprints["35"]["zone"]) == (date(2026, 4, 27), date(2026, 5, 8), "America/Denver")
+    assert sprint_instants(Sprint(**sprints["35"])) == tuple(each.replace(tzinfo=None) for each in WINDOW)
 
 
 def test_the_big_file_holds_what_was_asked_for(tmp_path: Path) -> None:

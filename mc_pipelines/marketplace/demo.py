@@ -16,7 +16,7 @@ from mc_pipelines.marketplace.simulated_truth import PLAIN, Troubles, Truth
 from mc_pipelines.reference import load_yaml
 
 SEED, REQUESTS, ISSUES = 12, 120, 60
-FIRST, LAST = date(2026, 4, 1), date(2026, 5, 8)
+FIRST, LAST = date(2026, 4, 1), date(2026, 5, 12)
 
 
 def demo_marketplace(landing: Path, place: Place, sources: Sequence[str], partners: Sequence[str], troubles: Troubles = PLAIN) -> Truth:

@@ -1,14 +1,19 @@
-"""What partners said until a sprint's cut-off, as a table of issues. Grouping and tagging are `feedback.py`'s; no text of theirs is in it."""
+"""What partners said until a sprint's cut-off, as a table of issues and as the report that is published. No text of theirs is in either.
+
+Grouping and tagging are `feedback.py`'s.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
+from mc_pipelines.evidence.canonical import canonical, instant
 from mc_pipelines.marketplace.feedback import DONE, Action, Feedback, Issue
 from mc_pipelines.marketplace.feedback import issues as grouped
 from mc_pipelines.marketplace.reference import sprints_of, tagging_of
 from mc_pipelines.reference_tables import relation_of
+from mc_pipelines.report import records
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,3 +76,30 @@ def _issue(issue: Issue, severity: str) -> tuple[Any, ...]:
     about = (issue.issue_id, issue.partner_id, issue.category, severity, ", ".join(issue.tags), len(issue.feedback_ids))
     due = min((each.due for each in still), default=None)
     return *about, issue.first_at, issue.last_at, len(issue.actions), len(still), owners, due, int(issue.tracked), int(issue.overdue)
+
+
+QUERIES = {
+    "issues": "SELECT issue_id, partner_id, category, severity, tags, remarks, first_at, last_at, owners, next_due, open_actions, overdue "
+    "FROM marketplace.issues WHERE sprint = $sprint ORDER BY issue_id",
+    "tracked": "SELECT tagged, tracked, overdue, share FROM marketplace.tracked WHERE sprint = $sprint",
+    "weeks": "SELECT week, kind, CAST(sum(started) AS BIGINT) AS started, CAST(sum(breached) AS BIGINT) AS breached, "
+    "CAST(sum(at_risk) AS BIGINT) AS at_risk, CAST(sum(running) AS BIGINT) AS running FROM marketplace.weeks WHERE sprint = $sprint "
+    "GROUP BY week, kind ORDER BY week, kind",
+}
+"""What the published report holds: every issue, how many have an action, and the trend of what partners promised."""
+
+
+def draft(work: "Work") -> "duckdb.DuckDBPyRelation":
+    """A row per sprint in which a partner has said anything: the report as canonical JSON. Nothing stands against publishing it."""
+    schema = {"sprint": "DATE", "remarks": "BIGINT", "issues": "BIGINT", "content": "VARCHAR", "against": "VARCHAR"}
+    return relation_of(work, schema, _drafts(work))
+
+
+def _drafts(work: "Work") -> Iterator[tuple[Any, ...]]:
+    names = dict(work.con.sql("SELECT sprint, name FROM reference.sprints").fetchall())
+    for sprint, _, _, as_of in sprints_of(work):
+        found = {name: records(work.con, query, {"sprint": sprint}) for name, query in QUERIES.items()}
+        if issues := found["issues"]:
+            remarks = sum(int(each["remarks"]) for each in issues)
+            report = {"sprint": names[sprint], "as_of": instant(as_of), "remarks": remarks, **found}
+            yield sprint, remarks, len(issues), canonical(report).decode(), ""

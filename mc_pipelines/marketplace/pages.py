@@ -1,4 +1,4 @@
-"""The page of a marketplace sprint, drawn from the document that its bundle holds."""
+"""The pages of a marketplace sprint: its dashboard from the document that its bundle holds, and the published feedback report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,19 @@ from mc_pipelines.site.format import Figures
 
 
 def pages(files: Mapping[str, bytes], window: str) -> dict[str, bytes]:
-    """HTML and JSON by path below the site, from a bundle's payload."""
+    """HTML and JSON by path below the site, from the payload of a sprint's bundle."""
     report = json.loads(files[REPORT])
-    page = environment().get_template("marketplace.html.j2").render(report=report, fig=Figures(report), trends=trends(report["weeks"]))
-    return {f"marketplace/{window}.json": canonical_json(report), f"marketplace/{window}.html": page.encode()}
+    return _drawn("marketplace", f"marketplace/{window}", report)
+
+
+def feedback_pages(document: bytes, window: str) -> dict[str, bytes]:
+    """The page of a published feedback report, and the report itself beside it."""
+    return _drawn("feedback", f"marketplace/{window}-feedback", json.loads(document))
+
+
+def _drawn(template: str, path: str, report: Mapping[str, Any]) -> dict[str, bytes]:
+    page = environment().get_template(f"{template}.html.j2").render(report=report, fig=Figures(report), trends=trends(report["weeks"]))
+    return {f"{path}.json": canonical_json(report), f"{path}.html": page.encode()}
 
 
 def trends(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

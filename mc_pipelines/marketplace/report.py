@@ -5,7 +5,7 @@ Only selection and naming belong here; every figure is a column of a mart, and n
 
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.report import records, shortened
+from mc_pipelines.report import editions, records, shortened
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,7 +38,7 @@ LISTS = {
 
 
 def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
-    """The document by its path in the bundle. `con` shows the sprint's tables."""
+    """The documents by path in the bundle. `con` shows the sprint's tables."""
     return {
         REPORT: {
             "sprint": window.name,
@@ -72,9 +72,9 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, d
                 "SELECT week, kind, CAST(sum(started) AS BIGINT) AS started, CAST(sum(breached) AS BIGINT) AS breached, "
                 "CAST(sum(at_risk) AS BIGINT) AS at_risk, CAST(sum(running) AS BIGINT) AS running FROM marketplace.weeks GROUP BY week, kind ORDER BY week, kind",
             ),
-            "feedback": records(con, "SELECT remarks, issues FROM marketplace.feedback_report"),
+            "feedback": records(con, "SELECT remarks, issues, edition, published_at, current FROM marketplace.feedback_report"),
             "tracked": records(con, "SELECT tagged, tracked, overdue, share FROM marketplace.tracked"),
             "ombuds": records(con, "SELECT source_id, records, verified, why FROM marketplace.ombuds ORDER BY source_id"),
         }
         | shortened(con, LISTS)
-    }
+    } | editions(con, "marketplace", window)

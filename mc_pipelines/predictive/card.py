@@ -23,7 +23,9 @@ SCHEMA = Path(__file__).parent / "schemas" / "cyclonedx-bom-1.6.schema.json"
 ABSENT = ("spdx.schema.json", "jsf-0.82.schema.json")
 """Schemas that a card needs nothing of; what would need them is refused."""
 WHOLE = "all"
-SIZE, CAVEATS, NOT_FOR = "mission:n", "mission:caveats", "Not for: "
+OURS = "mission:"
+"""What names of properties that CycloneDX does not know begin with."""
+SIZE, CAVEATS, NOT_FOR = f"{OURS}n", f"{OURS}caveats", "Not for: "
 Figure = Mapping[str, Any]
 """metric, slice, value, lower and upper (None or absent where no bound is stated) and n; numbers as exact text."""
 PARTS = ("value", "lower", "upper", "n")
@@ -121,7 +123,7 @@ def card(declared: Card, figures: Sequence[Figure], as_of: str, confidence: str)
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, content)}",
         "version": 1,
-        "metadata": {"timestamp": as_of, "properties": [{"name": f"mission:{name}", "value": value} for name, value in beside.items()]},
+        "metadata": {"timestamp": as_of, "properties": [{"name": f"{OURS}{name}", "value": value} for name, value in beside.items()]},
         "components": [component],
     }
 
@@ -158,6 +160,11 @@ def _metric(figure: Figure) -> dict[str, Any]:
     bounds = {name: value for name, value in stated.items() if value is not None}
     metric = {"type": figure["metric"], "slice": figure["slice"], "value": figure["value"]}
     return metric | ({"confidenceInterval": bounds} if bounds else {})
+
+
+def property_of(found: Mapping[str, Any], name: str) -> str:
+    """What a card says of itself beside what CycloneDX knows: card_version, title, contact, confidence. KeyError for anything else."""
+    return str({each["name"]: each["value"] for each in found["metadata"]["properties"]}[f"{OURS}{name}"])
 
 
 def figures_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:

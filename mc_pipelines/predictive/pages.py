@@ -12,19 +12,22 @@ from mc_pipelines.site.format import Figures
 
 
 def pages(files: Mapping[str, bytes], window: str) -> dict[str, bytes]:
-    """HTML and JSON by path below the site, from a bundle's payload."""
+    """HTML and JSON by path below the site, from the payload of a sprint's bundle."""
     report, drills = json.loads(files[REPORT]), json.loads(files[DRILLS])
-    card = json.loads(files[CARD]) if CARD in files else None
-    link = _link(card) if card else ""
-    found = {
+    link = _link(json.loads(files[CARD])) if CARD in files else ""
+    return {
         f"predictive/{window}.json": canonical_json(report),
         f"predictive/{window}.html": _drawn("predictive", report, link=link),
         f"predictive/{window}-drills.json": canonical_json(drills),
         f"predictive/{window}-drills.html": drills_page(drills),
     }
-    if card:
-        found |= {f"{link.removesuffix('.html')}.json": canonical_json(card), link: card_page(card)}
-    return found
+
+
+def card_pages(document: bytes, window: str) -> dict[str, bytes]:
+    """The customer page of a published card under its stable link, and the card itself beside it."""
+    card = json.loads(document)
+    link = _link(card)
+    return {f"{link.removesuffix('.html')}.json": canonical_json(card), link: card_page(card)}
 
 
 def _drawn(name: str, report: Mapping[str, Any], **beside: Any) -> bytes:

@@ -6,15 +6,15 @@ Only selection and naming belong here; every figure is a column of a mart.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.predictive.card_mart import card_of
-from mc_pipelines.report import records, shortened
+from mc_pipelines.predictive.card_mart import DOCUMENT
+from mc_pipelines.report import editions, records, shortened
 
 if TYPE_CHECKING:
     import duckdb
 
     from mc_pipelines.windows import Window
 
-REPORT, DRILLS, CARD = "predictive.json", "drills.json", "model-card.json"
+REPORT, DRILLS, CARD = "predictive.json", "drills.json", f"{DOCUMENT}.json"
 LISTS = {
     "not_in_time": (
         "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
@@ -32,9 +32,7 @@ LISTS = {
 
 def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
     """The documents by path in the bundle. `con` shows the sprint's tables."""
-    found = {REPORT: _report(con, window), DRILLS: _drills(con, window)}
-    card = card_of(con, window.as_of)
-    return found | ({CARD: card} if card else {})
+    return {REPORT: _report(con, window), DRILLS: _drills(con, window)} | editions(con, "predictive", window)
 
 
 def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mc_pipelines.predictive.card import CAVEATS, NOT_FOR, SIZE, WHOLE
+from mc_pipelines.predictive.card import CAVEATS, NOT_FOR, SIZE, WHOLE, property_of
 from mc_pipelines.site.build import environment
 from mc_pipelines.site.format import Figures, percent
 
@@ -28,14 +28,14 @@ def card_page(card: Mapping[str, Any]) -> bytes:
 def context(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the template is given: texts, and for every figure the paths in the JSON at which its parts stand."""
     component = card["components"][0]
-    considered, said = component["modelCard"]["considerations"], _named(card["metadata"]["properties"])
+    considered = component["modelCard"]["considerations"]
     caveats = int(_named(component["modelCard"]["properties"])[CAVEATS])
     limitations = considered["technicalLimitations"]
     return {
-        "title": said["mission:title"],
-        "card_version": said["mission:card_version"],
-        "contact": said["mission:contact"],
-        "confidence": percent(said["mission:confidence"]),
+        "title": property_of(card, "title"),
+        "card_version": property_of(card, "card_version"),
+        "contact": property_of(card, "contact"),
+        "confidence": percent(property_of(card, "confidence")),
         "model": component["name"],
         "describes": component["version"],
         "as_of": card["metadata"]["timestamp"],
