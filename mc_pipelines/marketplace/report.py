@@ -5,6 +5,7 @@ Only selection and naming belong here; every figure is a column of a mart, and n
 
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines.copies import SHOWN as CONFLICT
 from mc_pipelines.report import editions, records, shortened
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ SHOWN = 100
 HOURS = "CAST({} * 1000000000 // 3600 AS DECIMAL(28, 0)) * CAST('0.000000001' AS DECIMAL(10, 9))"
 """Seconds as hours, to the billionth below."""
 LISTS = {
+    "conflicts": (f"SELECT {CONFLICT} FROM marketplace.conflicts ORDER BY source, record", 50),
     "open": (
         "SELECT requests.request_id, requests.source_id, requests.tenant_id, requests.state, requests.requested_at, "
         f"{HOURS.format('clocks.calendar_seconds')} AS hours, clocks.breached, clocks.at_risk FROM marketplace.requests AS requests "

@@ -6,6 +6,7 @@ Only selection and naming belong here; every figure is a column of a mart.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines.copies import SHOWN as CONFLICT
 from mc_pipelines.predictive.card_mart import DOCUMENT
 from mc_pipelines.report import editions, records, shortened
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 REPORT, DRILLS, CARD = "predictive.json", "drills.json", f"{DOCUMENT}.json"
 LISTS = {
+    "conflicts": (f"SELECT {CONFLICT} FROM predictive.conflicts ORDER BY source, record", 50),
     "not_in_time": (
         "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
         "ORDER BY due_at, decision_id, reader",
