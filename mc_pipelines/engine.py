@@ -1,5 +1,6 @@
 """The engine that runs the SQL: one DuckDB database in memory per piece of work. No file of DuckDB's own, ever."""
 
+import atexit
 import os
 import tempfile
 import weakref
@@ -46,7 +47,7 @@ def connect() -> "duckdb.DuckDBPyConnection":
     con.execute(f"ATTACH ':memory:' AS {name}")
     con.execute(f"USE {name}")
     con.execute("SET enable_progress_bar = false")
-    weakref.finalize(con, _detach, started, name).atexit = False
+    weakref.finalize(con, _detach, started, name)
     return con
 
 
@@ -62,6 +63,7 @@ def _started(pid: int, memory: str, threads: str | None) -> "duckdb.DuckDBPyConn
         bounds["threads"] = int(threads)
     con = duckdb.connect(config=bounds)
     con.execute("SET GLOBAL TimeZone = 'UTC'")
+    atexit.register(_started.cache_clear)  # DuckDB complains of what outlives the interpreter
     return con
 
 

@@ -592,6 +592,7 @@ def test_percent_never_shortens_in_silence(value: str, places: int | None, shown
 def test_moments_and_days_are_read_in_utc() -> None:
     assert fmt.moment("2026-05-03T06:00:00.000000Z") == "2026-05-03 06:00 UTC"
     assert fmt.moment("2026-05-03T02:00:07-04:00") == "2026-05-03 06:00:07 UTC"
+    assert fmt.moment("2026-05-12T23:59:59.999999Z") == "2026-05-12 23:59:59 UTC"  # the exact instant stands in the markup
     assert fmt.moment("soon") == "soon"
     assert fmt.day_label("2026-04-14") == "14\u202fApr"
 

@@ -80,7 +80,7 @@ def _issue(issue: Issue, severity: str) -> tuple[Any, ...]:
 
 QUERIES = {
     "issues": "SELECT issue_id, partner_id, category, severity, tags, remarks, first_at, last_at, owners, next_due, open_actions, overdue "
-    "FROM marketplace.issues WHERE sprint = $sprint ORDER BY issue_id",
+    "FROM marketplace.issues WHERE sprint = $sprint ORDER BY overdue DESC, tags = '', issue_id",
     "tracked": "SELECT tagged, tracked, overdue, share FROM marketplace.tracked WHERE sprint = $sprint",
     "weeks": "SELECT week, kind, CAST(sum(started) AS BIGINT) AS started, CAST(sum(breached) AS BIGINT) AS breached, "
     "CAST(sum(at_risk) AS BIGINT) AS at_risk, CAST(sum(running) AS BIGINT) AS running FROM marketplace.weeks WHERE sprint = $sprint "

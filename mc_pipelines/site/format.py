@@ -105,7 +105,7 @@ def measure(value: Any, unit: str, *, sign: bool = False) -> tuple[str, str]:
 
 
 def moment(text: str) -> str:
-    """An ISO instant as `2026-05-03 06:00 UTC`, seconds only where there are any; other text stays."""
+    """An ISO instant as `2026-05-03 06:00 UTC`, whole seconds only where there are any; other text stays."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -113,8 +113,7 @@ def moment(text: str) -> str:
     if found.tzinfo is None:
         return text
     found = found.astimezone(UTC).replace(tzinfo=None)
-    spec = "minutes" if not found.second and not found.microsecond else "auto"
-    return found.isoformat(sep=" ", timespec=spec) + " UTC"
+    return found.isoformat(sep=" ", timespec="seconds" if found.second else "minutes") + " UTC"
 
 
 def day_label(text: str) -> str:
