@@ -6,6 +6,7 @@ run counts only if both give the same rows. Neither reads files: decisions are m
 
 import tempfile
 from collections.abc import Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
@@ -108,7 +109,8 @@ def measured(con: "duckdb.DuckDBPyConnection", decisions: int) -> tuple[list[dic
     if drawn.num_rows != sum(min(SIZE, count) for (count,) in con.execute("SELECT count(*) FROM decisions GROUP BY stratum").fetchall()):
         raise RuntimeError(f"{drawn.num_rows} decisions drawn")
 
-    cost, _ = inside(lambda: burn_down(con, "decisions", dict.fromkeys(buckets, Decimal(decisions))))
+    budgets = dict.fromkeys(buckets, Decimal(decisions))
+    cost, _ = inside(lambda: burn_down(con, "decisions", budgets, date(2026, 4, 1), datetime(2026, 4, 15)))  # noqa: DTZ001  # naive UTC
     rows.append(row("budgets by day", decisions, cost))
     return rows, refused
 

@@ -3,6 +3,7 @@
 Which sources these are follows from what the table declares that it reads. Files are read in `intake.py`.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ LANDED = """
         WHERE sprint BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
     ),
     landed AS (
-        SELECT sprints.sprint, days.source,
-               count(*) FILTER (WHERE days.landing_day BETWEEN sprints.first_day AND sprints.last_day) AS in_sprint,
-               sum(days.unread) AS unread_days,
+        SELECT sprints.sprint, days.source, sum(days.unread) AS unread_days,
                sum(days.rows_in) FILTER (WHERE days.landing_day >= sprints.first_day) AS rows_in,
                sum(days.accepted) FILTER (WHERE days.landing_day >= sprints.first_day) AS accepted,
                sum(days.quarantined) FILTER (WHERE days.landing_day >= sprints.first_day) AS quarantined
@@ -34,14 +33,27 @@ LANDED = """
         JOIN days ON days.landing_day <= sprints.cutoff_day
         GROUP BY sprints.sprint, days.source
     ),
+    -- An empty file says that there was nothing; one of which not a row was accepted says nothing.
+    told AS (SELECT source, landing_day FROM days WHERE accepted > 0 OR coalesce(rows_in, 0) = 0),
+    missing AS (
+        SELECT due.sprint, due.source, count(*) AS days
+        FROM (
+            SELECT sprints.sprint, sources.source,
+                   CAST(unnest(generate_series(greatest(sprints.first_day, sources.start), sprints.last_day, INTERVAL 1 DAY)) AS DATE) AS day
+            FROM sprints
+            JOIN reference.sources AS sources ON sources.daily
+        ) AS due
+        LEFT JOIN told ON told.source = due.source AND told.landing_day = due.day
+        WHERE told.source IS NULL
+        GROUP BY due.sprint, due.source
+    ),
     counted AS (
         SELECT sprints.sprint, sources.source, landed.unread_days, landed.rows_in, landed.accepted, landed.quarantined,
-               CASE WHEN sources.daily
-                    THEN greatest(0, sprints.last_day - greatest(sprints.first_day, sources.start) + 1) - coalesce(landed.in_sprint, 0)
-                    ELSE 0 END AS missing_days
+               coalesce(missing.days, 0) AS missing_days
         FROM sprints
         CROSS JOIN reference.sources AS sources
         LEFT JOIN landed ON landed.sprint = sprints.sprint AND landed.source = sources.source
+        LEFT JOIN missing ON missing.sprint = sprints.sprint AND missing.source = sources.source
         -- Where a source lands when there is something, nothing ever landed is no evidence of anything.
         WHERE sources.deliverable = $deliverable AND (sources.daily OR landed.source IS NOT NULL)
     )
@@ -56,7 +68,12 @@ LANDED = """
 def by_sprint(work: "Work") -> "duckdb.DuckDBPyRelation":
     """A row for every source of the table's deliverable that lands daily or has landed until the cut-off, per sprint of `work`."""
     sources = [table.removeprefix(FACTS) for table in sorted(work.model.deps) if table.startswith(FACTS)]
+    return landed(work.con, sources, {**work.params, "deliverable": work.model.deliverable})
+
+
+def landed(con: "duckdb.DuckDBPyConnection", sources: Sequence[str], params: Mapping[str, str]) -> "duckdb.DuckDBPyRelation":
+    """The same of the files that `con` knows of each source; `params` are the first and the last sprint and the deliverable."""
     facts = " UNION ALL ".join(
         f"SELECT '{source}' AS source, landing_day, rows_in, accepted, quarantined, left_because FROM {FACTS}{source}" for source in sources
     )
-    return work.con.sql(LANDED.replace("{facts}", facts), params={**work.params, "deliverable": work.model.deliverable})
+    return con.sql(LANDED.replace("{facts}", facts), params=dict(params))

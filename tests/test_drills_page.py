@@ -47,8 +47,9 @@ def document() -> dict[str, Any]:
             {"drill_id": "d2", "playbook": "quota_exhaustion", "ran_at": "2026-04-28T12:00:00Z", "outcome": "failed", "steps": failed},
         ],
         "rehearsals": [
-            rehearsal | {"rehearsal_id": "h1", "equal": 40, "differing": 0},
-            rehearsal | {"rehearsal_id": "h2", "equal": 38, "differing": 2},
+            rehearsal | {"rehearsal_id": "h1", "equal": 40, "differing": 0, "unknown": 0, "unproven": 0},
+            rehearsal | {"rehearsal_id": "h2", "equal": 35, "differing": 2, "unknown": 4, "unproven": 5},
+            rehearsal | {"rehearsal_id": "h3", "equal": 39, "differing": 0, "unknown": 1, "unproven": 1},
         ],
     }
 
@@ -74,7 +75,7 @@ def test_every_step_is_played_back_with_its_figures(tmp_path: Path) -> None:
     text = " ".join(page.text.split()).replace("\u202f", " ")
     for each in ("1 of 3 playbooks drilled and passed", "error share 3.1%", "Back to 4.1.0", "1 h 2 min 5 s", "45 s", "1,253.4 ms"):
         assert each in text
-    assert text.count("Not drilled") == text.count("Differs") == text.count("Bit-equal") == 1
+    assert text.count("Not drilled") == text.count("Differs") == text.count("Bit-equal") == text.count("Not proven") == 1
     assert "35-drills.json" in page.links
 
 

@@ -26,6 +26,8 @@ from mc_pipelines.evidence.verify import verify
 from mc_pipelines.gates import GateResult
 from mc_pipelines.home import CHECKOUT
 from mc_pipelines.lake import WHOLE
+from mc_pipelines.predictive.pages import budgets
+from mc_pipelines.predictive.report import REPORT
 from mc_pipelines.predictive.seeds import publish
 from mc_pipelines.runner import materialise
 
@@ -109,15 +111,15 @@ def lay(bench: Bench) -> None:
     release = ("release_id", "model_version", "event", "occurred_at")
     lands(bench, "releases", "2026-04-05", ({"model": "churn-risk", "by": "kim", **dict(zip(release, act, strict=True))} for act in acts))
     lands(bench, "drills", "2026-04-08", drills())
-    archived = [
-        {"rehearsal_id": "h", "model": "churn-risk", "model_version": "4.1.0", "ran_at": "2026-04-09T10:00:00Z", "elapsed_ms": "12.5"}
-    ]
-    lands(
-        bench,
-        "rehearsals",
-        "2026-04-09",
-        (archived[0] | {"inputs_digest": digit * 64, "archived_digest": DIGEST, "rebuilt_digest": DIGEST} for digit in "ab"),
-    )
+    archived = {
+        "rehearsal_id": "h",
+        "model": "churn-risk",
+        "model_version": "4.1.0",
+        "ran_at": "2026-04-09T10:00:00Z",
+        "elapsed_ms": "12.5",
+    }
+    for day in ("2026-04-09", "2026-04-10"):  # the same landing repeated
+        lands(bench, "rehearsals", day, [archived | {"inputs_digest": DIGEST, "archived_digest": DIGEST, "rebuilt_digest": DIGEST}])
     case = {"tenant_id": "ash", "occurred_at": "2026-04-02T10:00:00Z", "distinct_inputs_share": "0.99", "probe_share": 0, "payload_kb": 1}
     cases = [
         case | {"case_id": "1", "label": "abuse", "requests_per_minute": 400},
@@ -154,7 +156,7 @@ def drills() -> list[dict[str, object]]:
     ]
 
 
-def build(bench: Bench, windows: Iterable[list[str]] = (LANDED,)) -> None:
+def build(bench: Bench, windows: Iterable[list[str]] = (LANDED,), sprint: str = SPRINT) -> None:
     """Every table but the sprint's for the days, then those of the sprint."""
     for chunk in (*windows, []):
         for model in bench.shop.catalog.ordered():
@@ -164,7 +166,7 @@ def build(bench: Bench, windows: Iterable[list[str]] = (LANDED,)) -> None:
             if model.header.every == "once" or (model.header.every == "day" and chunk):
                 materialise(bench.shop, model, chunk or [WHOLE])
             elif model.judged and not chunk:
-                materialise(bench.shop, model, [SPRINT])
+                materialise(bench.shop, model, [sprint])
 
 
 def drawn() -> dict[str, list[str]]:
@@ -247,19 +249,73 @@ def test_audits_add_up(made: Bench) -> None:
     assert kappa is None  # both readers uphold everything, so chance alone explains that they agree
 
 
-def test_budgets_burn_down_and_an_overrun_needs_a_refusal(made: Bench) -> None:
+def test_budgets_burn_down_and_an_overrun_needs_a_refusal(made: Bench, attempted: Attempt) -> None:
     rows = made.rows(
         "SELECT tenant_id, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months WHERE spent > 0 ORDER BY 1",
         "predictive.quota_months",
     )
-    # The month up to the sprint's end. ash: a1 to a6 reach the budget of 6 on the 10th. birch: b1, b2 (an error costs nothing), 2 of 6; at 1 a
-    # day the other 4 last until the 14th. cedar: 7 of 6 with one, then a refusal. A bucket of 2 refuses the cost of 7, and nothing else here.
+    # The month up to the sprint's end. ash: a1 to a6 reach the budget of 6 on the 10th. birch: b1, b2 (an error costs nothing), 2 of 6 in the
+    # four days from the 7th, so the other 4 last eight more, until the 18th. cedar: 7 of 6 with one, then a refusal. doum: 1 in two days, the
+    # other 5 last ten more. A bucket of 2 refuses the cost of 7, and nothing else here.
     assert rows == [
         ("ash", Decimal(6), Decimal(0), 0, 0, 0, date(2026, 4, 10)),
-        ("birch", Decimal(2), Decimal(4), 0, 0, 0, date(2026, 4, 14)),
+        ("birch", Decimal(2), Decimal(4), 0, 0, 0, date(2026, 4, 18)),
         ("cedar", Decimal(7), Decimal(-1), 1, 1, 0, date(2026, 4, 9)),
-        ("doum", Decimal(1), Decimal(5), 0, 0, 0, date(2026, 4, 15)),
+        ("doum", Decimal(1), Decimal(5), 0, 0, 0, date(2026, 4, 20)),
     ]
+    days = made.rows(
+        "SELECT tenant_id, strftime(day, '%d'), spent, remaining FROM predictive.burn_down WHERE tenant_id IN ('birch', 'cedar') ORDER BY ALL",
+        "predictive.burn_down",
+    )
+    # From the first decision of each up to the sprint's end.
+    assert [(*key, int(spent), int(left)) for *key, spent, left in days] == [
+        ("birch", "07", 1, 5),
+        ("birch", "08", 1, 4),
+        ("birch", "09", 0, 4),
+        ("birch", "10", 0, 4),
+        ("cedar", "09", 7, -1),
+        ("cedar", "10", 0, -1),
+    ]
+    drawn = budgets(json.loads((attempted.bundle / "data" / REPORT).read_bytes())["burn_down"])
+    assert [(row["tenant_id"], row["finding"]) for row in drawn] == [
+        ("cedar", "1 over a budget of 6 by 10\u202fApr. Spent on 9\u202fApr."),
+        ("ash", "0 left of a budget of 6 by 10\u202fApr. Spent on 10\u202fApr."),
+        ("birch", "4 left of a budget of 6 by 10\u202fApr. At the pace of the last days it is spent on 18\u202fApr."),
+        ("doum", "5 left of a budget of 6 by 10\u202fApr. At the pace of the last days it is spent on 20\u202fApr."),
+    ]
+    assert [str(row["svg"]).count('class="bar bad"') for row in drawn] == [2, 0, 0, 0]
+
+
+def test_a_bucket_and_a_pace_go_on_where_a_month_begins(tmp_path: Path, make_bench: Callable[[Path], Bench]) -> None:
+    bench = make_bench(tmp_path / "home")
+    lay(bench)
+    bench.declare("sprints", "sprints:\n  - {sprint: '7', first: 2026-04-29, last: 2026-05-01, zone: UTC, grace_days: 4}\n")
+    bench.declare("quotas", "quotas:\n  - {tenant_id: elm, rate: '0.0001', capacity: 10, monthly_budget: 100}\n")
+    spent = (("2026-04-27T12:00:00Z", 14), ("2026-04-30T23:59:00Z", 10), ("2026-05-01T00:01:00Z", 10))
+    for at, cost in spent:
+        lands(bench, "decisions", at[:10], [decision(f"e{at}", at, "elm", cost=cost)])
+    build(bench, (LANDED, days("2026-04-27", "2026-05-02")), "2026-04-29")
+    rows = bench.rows(
+        "SELECT month, spent, remaining, would_refuse, unrefused, exhausted_on FROM predictive.quota_months WHERE tenant_id = 'elm' ORDER BY 1",
+        "predictive.quota_months",
+    )
+    # The bucket of 10 refuses the 14, gives the 10 and two minutes later has 0.012 for 10 more. May: 10 of 100; from the 27th to the 1st
+    # 14 + 0 + 0 + 10 + 10 in five days are 6.8 a day, and 90 left take 13.2 days from the 2nd on: the fourteenth is the 15th.
+    assert rows == [
+        (date(2026, 4, 1), Decimal(24), Decimal(76), 1, 0, None),
+        (date(2026, 5, 1), Decimal(10), Decimal(90), 1, 0, date(2026, 5, 15)),
+    ]
+    # ash to doum decided in April and have no quota: that their limit held is shown by nothing.
+    found = gate(attempt(bench.home, "predictive", "7"), "predictive_quota_respected")
+    assert (found.status, found.reason) == ("no_evidence", "No evidence: unrefused is NULL or NaN in 4 of 6 row(s).")
+    assert [(row["tenant_id"], row["monthly_budget"], row["spent"]) for row in found.offending] == [
+        ("ash", None, "7"),
+        ("birch", None, "2"),
+        ("cedar", None, "7"),
+        ("doum", None, "1"),
+    ]
+    page = (bench.home.site / "predictive" / "7.html").read_text(encoding="utf-8")
+    assert re.search(r"<p>Without a quota.*" + ".*".join(("ash", "birch", "cedar", "doum")) + "</span></p>", page)
 
 
 def test_the_sandbox_drills_rehearsal_and_links_are_as_landed(made: Bench) -> None:
@@ -272,7 +328,9 @@ def test_the_sandbox_drills_rehearsal_and_links_are_as_landed(made: Bench) -> No
         ("model_rollback", 1, 1),
         ("quota_exhaustion", 1, 1),
     ]
-    assert made.rows("SELECT inputs, differing, elapsed_ms FROM predictive.rehearsal", "predictive.rehearsal") == [(2, 0, Decimal(25))]
+    # One input, which a6 had of the version before; that it landed twice makes it no slower.
+    rehearsed = made.rows("SELECT inputs, differing, unknown, unproven, elapsed_ms FROM predictive.rehearsal", "predictive.rehearsal")
+    assert rehearsed == [(1, 0, 0, 0, Decimal("12.5"))]
     assert made.rows("SELECT count(*), sum(linked) FROM predictive.card_linked", "predictive.card_linked") == [(3, 3)]
 
 

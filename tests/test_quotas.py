@@ -146,53 +146,108 @@ def test_where_a_batch_ends_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
     assert parts.to_pylist() == whole.to_pylist()
 
 
+def test_a_bucket_does_not_know_months() -> None:
+    # 10 tokens are gone at 23:59 on 30 April; the two minutes until 00:01 on 1 May bring 120 x 0.0001 = 0.012, so 10 more are refused
+    may = datetime(2026, 5, 1)  # noqa: DTZ001  # as above
+    minute = timedelta(minutes=1)
+    found = replayed([("t", "0", may - minute, "10"), ("t", "1", may + minute, "10")], {"t": bucket("0.0001", "10")})
+    assert found == [("t", "0", False, Decimal(0)), ("t", "1", True, Decimal("0.012"))]
+
+
 def spent(day: str, cost: str, tenant: str = "t") -> Decision:
     return (tenant, f"{tenant}{day}", datetime.fromisoformat(f"{day}T23:59:59"), cost)
 
 
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 def test_budgets_burn_down_by_day_and_begin_anew_each_month() -> None:
-    con = lake([spent("2026-03-31", "4"), spent("2026-04-01", "0.5"), spent("2026-04-03", "7.25"), spent("2026-04-03", "1", "free")])
-    con.execute("INSERT INTO decisions VALUES ('t', 'late', TIMESTAMP '2026-04-03 00:00:00', 3)")
-    found = [tuple(row.values()) for row in burn_down(con, "decisions", {"t": Decimal("10.5"), "nobody": Decimal(1)}).to_pylist()]
-    assert found == [
+    con = lake([spent("2026-03-30", "4"), spent("2026-04-01", "0.5"), spent("2026-04-03", "7.25"), spent("2026-04-03", "1", "free")])
+    con.execute(
+        "INSERT INTO decisions VALUES ('t', 'late', TIMESTAMP '2026-04-03 00:00:00', 3), ('t', 'after', TIMESTAMP '2026-04-04 06:00:00', 9)"
+    )
+    budgets = {"t": Decimal("10.5"), "nobody": Decimal(1)}
+    table = burn_down(con, "decisions", budgets, date(2026, 3, 1), instant("2026-04-04T06:00:00"))
+    ten = Decimal("10.5")
+    # t begins on 30 March, free on 3 April; days without decisions are there; what comes at the instant itself is not
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
         ("free", date(2026, 4, 3), Decimal(1), Decimal(1), None, None),
-        ("t", date(2026, 3, 31), Decimal(4), Decimal(4), Decimal("10.5"), Decimal("6.5")),
-        ("t", date(2026, 4, 1), Decimal("0.5"), Decimal("0.5"), Decimal("10.5"), Decimal(10)),
-        ("t", date(2026, 4, 3), Decimal("10.25"), Decimal("10.75"), Decimal("10.5"), Decimal("-0.25")),
+        ("free", date(2026, 4, 4), Decimal(0), Decimal(1), None, None),
+        ("t", date(2026, 3, 30), Decimal(4), Decimal(4), ten, Decimal("6.5")),
+        ("t", date(2026, 3, 31), Decimal(0), Decimal(4), ten, Decimal("6.5")),
+        ("t", date(2026, 4, 1), Decimal("0.5"), Decimal("0.5"), ten, Decimal(10)),
+        ("t", date(2026, 4, 2), Decimal(0), Decimal("0.5"), ten, Decimal(10)),
+        ("t", date(2026, 4, 3), Decimal("10.25"), Decimal("10.75"), ten, Decimal("-0.25")),
+        ("t", date(2026, 4, 4), Decimal(0), Decimal("10.75"), ten, Decimal("-0.25")),
     ]
+    later = burn_down(con, "decisions", budgets, date(2026, 4, 1), instant("2026-04-02T00:00:00"))
+    assert [tuple(row.values())[:4] for row in later.to_pylist()] == [("t", date(2026, 4, 1), Decimal("0.5"), Decimal("0.5"))]
 
 
-def days(*costs: str | None, first: str = "2026-04-01") -> dict[date, Decimal]:
+def days(*costs: str, first: str = "2026-04-01") -> dict[date, Decimal]:
     start = date.fromisoformat(first)
-    return {start + timedelta(days=n): Decimal(cost) for n, cost in enumerate(costs) if cost is not None}
+    return {start + timedelta(days=n): Decimal(cost) for n, cost in enumerate(costs)}
 
 
 @pytest.mark.parametrize(
     ("budget", "by_day", "as_of", "mean", "day"),
     [
         # 9 days; the last seven spent 2 each, 34 so far: 16 left take 8 days
-        ("50", days("10", "10", *["2"] * 7), "2026-04-09", "2", "2026-04-17"),
-        ("50.1", days("10", "10", *["2"] * 7), "2026-04-09", "2", "2026-04-18"),
-        # only days with decisions make the mean, but time goes on: 4 left at 3 a day
-        ("10", days("3", None, None, "3"), "2026-04-06", "3", "2026-04-08"),
-        ("10", days("3", "8", "1"), "2026-04-03", "4", "2026-04-02"),  # reached already
-        ("11", days("3", "8", "1"), "2026-04-03", "4", "2026-04-02"),  # reached to the last digit
-        ("100", days("10", "10", "10", first="2026-04-21"), "2026-04-23", "10", "2026-04-30"),
-        ("100.000000001", days("10", "10", "10", first="2026-04-21"), "2026-04-23", "10", None),  # the first of May has a new budget
-        ("10", days("0", "0"), "2026-04-02", "0", None),
-        ("10", days("9", first="2026-03-31"), "2026-04-02", "9", "2026-04-04"),  # March gives the mean, and nothing to the month: 2 days
-        ("3", days("0", "0", "1"), "2026-04-03", "0.333333333", "2026-04-09"),  # 2 left at exactly a third a day
+        ("50", days("10", "10", *["2"] * 7), "2026-04-10", "2", "2026-04-17"),
+        ("50.1", days("10", "10", *["2"] * 7), "2026-04-10", "2", "2026-04-18"),
+        # a day without decisions is a day at no pace: 6 in four days are 1.5 a day, and 4 left take 2 2/3
+        ("10", days("3", "0", "0", "3"), "2026-04-05", "1.5", "2026-04-07"),
+        # the cut day is no whole one: 4 a day, and the 5 of six hours count for what is left alone; 3 left are 0.75 days, until the 4th at 00:00
+        ("16", days("3", "5", "5"), "2026-04-03T06:00:00", "4", "2026-04-03"),
+        ("16.1", days("3", "5", "5"), "2026-04-03T06:00:00", "4", "2026-04-04"),
+        ("10", days("3", "8", "1"), "2026-04-04", "4", "2026-04-02"),  # reached already
+        ("11", days("3", "8", "1"), "2026-04-04", "4", "2026-04-02"),  # reached to the last digit
+        ("100", days("10", "10", "10", first="2026-04-21"), "2026-04-24", "10", "2026-04-30"),
+        ("100.000000001", days("10", "10", "10", first="2026-04-21"), "2026-04-24", "10", None),  # the first of May has a new budget
+        ("10", days("0", "0"), "2026-04-03", "0", None),
+        # March gives the mean, and nothing to the month: 9 + 0 + 0 in three days, 10 left take 3 1/3 from the 3rd on
+        ("10", days("9", "0", "0", first="2026-03-31"), "2026-04-03", "3", "2026-04-06"),
+        # of eight days the first is too old: seven of 1
+        ("3.5", days("99", *["1"] * 7, first="2026-03-25"), "2026-04-02", "1", "2026-04-04"),
+        ("3", days("0", "0", "1"), "2026-04-04", "0.333333333", "2026-04-09"),  # 2 left at exactly a third a day
+        ("3", days("1"), "2026-04-01T12:00:00", None, None),  # no day is complete yet
+        ("1", days("1"), "2026-04-01T12:00:00", None, "2026-04-01"),
+        ("1e20", days("0.000000001"), "2026-04-02", "0.000000001", None),  # longer than there are dates
     ],
 )
-def test_exhaustion_by_hand(budget: str, by_day: dict[date, Decimal], as_of: str, mean: str, day: str | None) -> None:
-    now = date.fromisoformat(as_of)
-    total = sum((cost for each, cost in by_day.items() if each.month == 4), Decimal(0))
-    expected = Forecast("t", Decimal(budget), total, Decimal(mean), None if day is None else date.fromisoformat(day))
-    assert forecast("t", Decimal(budget), by_day, now) == expected
+def test_exhaustion_by_hand(budget: str, by_day: dict[date, Decimal], as_of: str, mean: str | None, day: str | None) -> None:
+    april = date(2026, 4, 1)
+    total = sum((cost for each, cost in by_day.items() if each >= april), Decimal(0))
+    pace = None if mean is None else Decimal(mean)
+    expected = Forecast("t", Decimal(budget), total, pace, None if day is None else date.fromisoformat(day))
+    assert forecast("t", Decimal(budget), by_day, april, instant(as_of)) == expected
+
+
+@pytest.mark.parametrize("as_of", ["2026-05-01T06:00:00", "2026-05-06T06:00:00", "2026-05-12T00:00:00", "2026-05-13T13:00:00"])
+def test_a_steady_pace_ends_on_one_day_whatever_the_instant(as_of: str) -> None:
+    con = duckdb.connect()
+    con.execute(
+        "CREATE TABLE decisions AS SELECT 't' AS tenant_id, 'd' || i AS decision_id, TIMESTAMP '2026-04-01' + to_hours(i) AS occurred_at, "
+        "CAST(1 AS DECIMAL(38, 9)) AS cost FROM range(24 * 60) AS hours (i)"
+    )
+    # One an hour, 24 a day: 288 by the end of 12 May, and the 300th at 11:00 on the 13th.
+    may = date(2026, 5, 1)
+    table = burn_down(con, "decisions", {"t": Decimal(300)}, date(2026, 4, 1), instant(as_of))
+    (found,) = forecasts(table, may, instant(as_of))
+    spent_by = int((instant(as_of) - instant("2026-05-01T00:00:00")).total_seconds()) // 3600
+    assert found == Forecast("t", Decimal(300), Decimal(spent_by), Decimal(24), date(2026, 5, 13))
+    # April spends 720 of 300: the 300th is the 12th decision of the 13th day, whatever May does.
+    (april,) = forecasts(table, date(2026, 4, 1), instant("2026-05-01T00:00:00"))
+    assert (april.spent, april.exhausted_on) == (Decimal(720), date(2026, 4, 13))
 
 
 def test_forecasts_are_of_tenants_with_a_budget_and_know_no_later_day() -> None:
     con = lake([spent("2026-12-01", "2"), spent("2026-12-02", "4"), spent("2026-12-03", "99"), spent("2026-12-01", "1", "free")])
-    table = burn_down(con, "decisions", {"t": Decimal(12)})
-    assert forecasts(table, date(2026, 12, 2)) == [Forecast("t", Decimal(12), Decimal(6), Decimal(3), date(2026, 12, 4))]
-    assert forecasts(table, date(2026, 11, 30)) == []
+    december = date(2026, 12, 1)
+    table = burn_down(con, "decisions", {"t": Decimal(12)}, december, instant("2026-12-04T00:00:00"))
+    # 6 left at 3 a day last through the 3rd and 4th
+    assert forecasts(table, december, instant("2026-12-03T00:00:00")) == [
+        Forecast("t", Decimal(12), Decimal(6), Decimal(3), date(2026, 12, 4))
+    ]
+    assert forecasts(table, date(2026, 11, 1), instant("2026-12-01T00:00:00")) == []

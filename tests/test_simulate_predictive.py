@@ -23,7 +23,7 @@ from mc_pipelines.predictive import demo
 from mc_pipelines.predictive.demo import FIRST, LAST, demo_predictive
 from mc_pipelines.predictive.simulate import audit_answers, simulate, write_audits
 from mc_pipelines.predictive.simulate_big import simulate_big
-from mc_pipelines.predictive.simulated_truth import CARD, LIVE, PLAIN, Troubles, Truth
+from mc_pipelines.predictive.simulated_truth import BEFORE, CARD, LIVE, PLAIN, Troubles, Truth
 from mc_pipelines.reference import Sprint
 
 Rows = list[dict[str, Any]]
@@ -80,7 +80,7 @@ def test_rows_land_as_the_truth_counts_them(plain: tuple[Path, Truth]) -> None:
     for source, count in truth.rows.items():
         assert count == len(read(landing, source)) + len(read(landing, source, "malformed")), source
         assert sum(truth.malformed[source].values()) == len(read(landing, source, "malformed")), source
-    assert {row["landed"] for row in rows} == {(FIRST + timedelta(days=step)).isoformat() for step in range(38)}
+    assert {row["landed"] for row in rows} == {(FIRST + timedelta(days=step)).isoformat() for step in range(42)}  # 1 April to 12 May
 
 
 def test_copies_say_the_same_the_day_after(plain: tuple[Path, Truth]) -> None:
@@ -136,6 +136,11 @@ def test_who_overruns_a_budget(plain: tuple[Path, Truth]) -> None:
     assert declared == [{field.name: str(getattr(each, field.name)) for field in fields(each)} for each in truth.quotas]
 
 
+def served_before(landing: Path) -> set[str]:
+    rows = read(landing, "decisions")
+    return {row["inputs_digest"] for row in rows if (row["model_version"], row["status"]) == (BEFORE, "ok")}
+
+
 def test_operations_are_plain(plain: tuple[Path, Truth]) -> None:
     landing, truth = plain
     drills = read(landing, "drills", "drills")
@@ -150,6 +155,8 @@ def test_operations_are_plain(plain: tuple[Path, Truth]) -> None:
     rehearsals = read(landing, "rehearsals", "rehearsals")
     assert (truth.rehearsed, truth.rehearsal_differences, truth.rollbacks) == (len(rehearsals), 0, ())
     assert all(row["archived_digest"] == row["rebuilt_digest"] for row in rehearsals)
+    assert len({row["inputs_digest"] for row in rehearsals} & served_before(landing)) == len(rehearsals) == 40
+    assert truth.rehearsal_unknown == 0
     assert set(truth.links.values()) == {(CARD, 200)}
     cases = read(landing, "abuse_history", "abuse_history")
     assert truth.abuse == {row["case_id"]: row["label"] for row in cases}
@@ -268,9 +275,10 @@ def test_drills_fail_and_are_missed(tmp_path: Path) -> None:
 
 
 def test_rehearsals_differ_and_cards_are_behind_or_gone(tmp_path: Path) -> None:
-    truth = made(tmp_path, Troubles(rehearsal_differs=True, card_behind=True, dead_link=True))
+    truth = made(tmp_path, Troubles(rehearsal_differs=True, rehearsal_invented=True, card_behind=True, dead_link=True))
     rows = read(tmp_path, "rehearsals", "rehearsals")
     assert sum(row["archived_digest"] != row["rebuilt_digest"] for row in rows) == truth.rehearsal_differences == 3
+    assert len({row["inputs_digest"] for row in rows} - served_before(tmp_path)) == truth.rehearsal_unknown == 3
     links = {row["surface"]: (row["card_version"], row["status"]) for row in read(tmp_path, "card_links", "card_links")}
     assert links == truth.links == {"accounts/list": ("1.3", 200), "accounts/detail": ("1.4", 404), "help/predictions": ("1.4", 200)}
 

@@ -4,9 +4,9 @@ A table of decisions has tenant_id, decision_id, occurred_at (TIMESTAMP, UTC) an
 so code names it, never data.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
@@ -14,6 +14,7 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from mc_pipelines.errors import MissionError
+from mc_pipelines.rating.money import EXACT
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,6 +27,7 @@ MOST = NANO
 """The largest capacity: tokens left, in billionths, fit 64 bits."""
 BATCH = 1_000_000
 LAST_DAYS = 7
+DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -125,62 +127,80 @@ def _taken(
     return Left(units, last)
 
 
-def burn_down(con: "duckdb.DuckDBPyConnection", decisions: str, budgets: Mapping[str, Decimal]) -> "pa.Table":
-    """Per tenant and UTC day with decisions: spent that day, in its month so far, the monthly budget and what is left of it (below 0: overspent).
+def burn_down(con: "duckdb.DuckDBPyConnection", decisions: str, budgets: Mapping[str, Decimal], since: date, until: datetime) -> "pa.Table":
+    """Per tenant and UTC day: spent that day, in its month so far, the monthly budget and what is left of it (below 0: overspent).
 
-    Budget and left are NULL for a tenant without a budget.
+    The days go from `since` (first of a month), or a tenant's first decision where that is later, up to the instant `until`, those without
+    decisions too. Budget and left are NULL for a tenant without a budget.
     """
     query = f"""
         WITH budgets AS (SELECT unnest($tenants) AS tenant_id, CAST(unnest($budgets) AS DECIMAL(38, 9)) AS budget),
-        days AS (SELECT tenant_id, CAST(occurred_at AS DATE) AS day, CAST(sum(cost) AS DECIMAL(38, 9)) AS spent FROM {decisions} GROUP BY ALL),
+        known AS (SELECT tenant_id, CAST(occurred_at AS DATE) AS day, cost FROM {decisions} WHERE occurred_at < CAST($until AS TIMESTAMP)),
+        costs AS (SELECT tenant_id, day, sum(cost) AS spent FROM known GROUP BY ALL),
+        firsts AS (SELECT tenant_id, greatest(min(day), CAST($since AS DATE)) AS first FROM costs GROUP BY ALL),
+        calendar AS (
+            SELECT CAST(unnest(generate_series(CAST($since AS TIMESTAMP), CAST($until AS TIMESTAMP) - INTERVAL 1 MICROSECOND, INTERVAL 1 DAY)) AS DATE) AS day
+        ),
+        days AS (
+            SELECT tenant_id, calendar.day, CAST(coalesce(costs.spent, 0) AS DECIMAL(38, 9)) AS spent
+            FROM firsts JOIN calendar ON calendar.day >= firsts.first LEFT JOIN costs USING (tenant_id, day)
+        ),
         months AS (
             SELECT *, CAST(sum(spent) OVER (PARTITION BY tenant_id, date_trunc('month', day) ORDER BY day) AS DECIMAL(38, 9)) AS spent_in_month
             FROM days
         )
         SELECT tenant_id, day, spent, spent_in_month, budget, CAST(budget - spent_in_month AS DECIMAL(38, 9)) AS left_of_budget
         FROM months LEFT JOIN budgets USING (tenant_id) ORDER BY tenant_id, day"""
-    bound = {"tenants": list(budgets), "budgets": [str(budget) for budget in budgets.values()]}
+    bound = {"tenants": list(budgets), "budgets": [str(budget) for budget in budgets.values()], "since": since, "until": until}
     return con.sql(query, params=bound).to_arrow_table()
+
+
+def midnight(day: date) -> datetime:
+    """Where a UTC day begins, as the instants of tables are: naive."""
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001  # said above
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """A month's spending as of a day: so far, a day (the mean of the last seven with decisions, rounded), and when the budget is reached.
+    """A month's spending as of an instant: so far, a day (the mean of the last seven that were complete, rounded), and when the budget is reached.
 
-    `exhausted_on` may lie in the past; it is None where the month ends before the budget does.
+    `mean` is None where no day was complete. `exhausted_on` may lie in the past; it is None where the month ends before the budget does.
     """
 
     tenant_id: str
     budget: Decimal
     spent: Decimal
-    mean: Decimal
+    mean: Decimal | None
     exhausted_on: date | None
 
 
-def forecasts(days: "pa.Table", as_of: date) -> list[Forecast]:
-    """One forecast per tenant with a budget and decisions up to `as_of`, from the rows of `burn_down`, in order of the tenants."""
+def forecasts(days: "pa.Table", month: date, as_of: datetime) -> list[Forecast]:
+    """One forecast of a month per tenant with a budget and a first decision before `as_of`, from the rows of `burn_down`, in order of the tenants."""
     spent: dict[str, tuple[Decimal, dict[date, Decimal]]] = {}
     for row in days.to_pylist():
-        if row["budget"] is not None and row["day"] <= as_of:
+        if row["budget"] is not None and midnight(row["day"]) < as_of:
             spent.setdefault(row["tenant_id"], (row["budget"], {}))[1][row["day"]] = row["spent"]
-    return [forecast(tenant, budget, by_day, as_of) for tenant, (budget, by_day) in sorted(spent.items())]
+    return [forecast(tenant, budget, by_day, month, as_of) for tenant, (budget, by_day) in sorted(spent.items())]
 
 
-def forecast(tenant: str, budget: Decimal, spent: Mapping[date, Decimal], as_of: date) -> Forecast:
-    """From what a tenant spent on days up to `as_of`, of which there is at least one: those of the month count, the last seven give the mean."""
-    month = sorted(day for day in spent if (day.year, day.month) == (as_of.year, as_of.month))
-    so_far = list(accumulate(spent[day] for day in month))
+def forecast(tenant: str, budget: Decimal, spent: Mapping[date, Decimal], month: date, as_of: datetime) -> Forecast:
+    """From what a tenant spent on every day before `as_of`: those of the month, and seven more or all since its first decision.
+
+    The day that `as_of` cuts counts for the month and not for the mean; where the month is young, the mean is of days of the month before.
+    """
+    in_month = [day for day in sorted(spent) if day.replace(day=1) == month]
+    so_far = list(accumulate((spent[day] for day in in_month), EXACT.add))
+    complete = [spent[day] for day in sorted(spent) if midnight(day) + DAY <= as_of][-LAST_DAYS:]
+    mean = sum(map(Fraction, complete), Fraction(0)) / len(complete) if complete else None
+    rounded = None if mean is None else Decimal(f"{round(mean * NANO)}e-9")
     total = so_far[-1] if so_far else Decimal(0)
-    last = [spent[day] for day in sorted(spent)[-LAST_DAYS:]]
-    mean = Fraction(sum(last, Decimal(0))) / len(last)
-    rounded = Decimal(f"{round(mean * NANO)}e-9")
-    return Forecast(tenant, budget, total, rounded, _exhausted(budget, list(zip(month, so_far, strict=True)), mean, as_of))
+    reached = next((day for day, by_then in zip(in_month, so_far, strict=True) if by_then >= budget), None)
+    found = reached or _exhausted(Fraction(budget) - Fraction(total), mean, as_of)
+    return Forecast(tenant, budget, total, rounded, found if found and found.replace(day=1) == month else None)
 
 
-def _exhausted(budget: Decimal, so_far: Sequence[tuple[date, Decimal]], mean: Fraction, as_of: date) -> date | None:
-    if reached := [day for day, total in so_far if total >= budget]:
-        return reached[0]
-    left = Fraction(budget - (so_far[-1][1] if so_far else 0))
-    month_end = (as_of.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    days = ceil(left / mean) if mean else None
-    return as_of + timedelta(days=days) if days is not None and days <= (month_end - as_of).days else None
+def _exhausted(left: Fraction, mean: Fraction | None, as_of: datetime) -> date | None:
+    """Day on which what is left is spent at so much a day from `as_of` on; None where that takes longer than any month."""
+    today = midnight(as_of.date())
+    days = ceil(Fraction((as_of - today) // MICROSECOND, DAY // MICROSECOND) + left / mean) - 1 if mean else None
+    return today.date() + timedelta(days=days) if days is not None and days <= 31 else None

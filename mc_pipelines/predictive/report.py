@@ -25,11 +25,20 @@ LISTS = {
     ),
     "quotas": (
         "SELECT tenant_id, strftime(month, '%Y-%m') AS month, monthly_budget, spent, remaining, refused, would_refuse, unrefused, exhausted_on FROM predictive.quota_months "
-        "ORDER BY unrefused DESC, remaining / greatest(monthly_budget, 1), tenant_id, month",
+        "ORDER BY unrefused DESC NULLS FIRST, remaining / greatest(monthly_budget, 1), tenant_id, month",
         200,
     ),
 }
 """By name in the report a query, and how many of its rows are shown at most."""
+DRAWN = 6
+NEAREST = f"""
+    SELECT tenant_id, strftime(month, '%Y-%m') AS month, monthly_budget, spent, remaining, exhausted_on
+    FROM predictive.quota_months
+    WHERE month = (SELECT max(month) FROM predictive.quota_months) AND monthly_budget IS NOT NULL AND (spent > 0 OR exhausted_on IS NOT NULL)
+    ORDER BY exhausted_on NULLS LAST, remaining / greatest(monthly_budget, 1), tenant_id
+    LIMIT {DRAWN}
+"""
+"""Whose budget of the sprint's last month is spent first, or is nearest to it."""
 
 
 def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, dict[str, Any]]:
@@ -66,6 +75,10 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
             "SELECT assigned AS auditor, count(*) AS reads, CAST(sum(in_time) AS BIGINT) AS in_time, "
             "count(*) FILTER (WHERE verdict = 'overturned') AS overturned FROM predictive.audit_reads GROUP BY ALL ORDER BY ALL",
         ),
+        "without_quota": records(
+            con, "SELECT DISTINCT tenant_id FROM predictive.quota_months WHERE monthly_budget IS NULL ORDER BY tenant_id"
+        ),
+        "burn_down": _burn_down(con),
         "sandbox": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.sandbox ORDER BY rule"),
         "service": records(
             con,
@@ -75,6 +88,12 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         "card": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_check ORDER BY model"),
         "surfaces": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.card_linked ORDER BY surface"),
     } | shortened(con, LISTS)
+
+
+def _burn_down(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    """The tenants nearest to the end of their budget, each with what was left by day."""
+    left = "SELECT day, remaining FROM predictive.burn_down WHERE tenant_id = $tenant ORDER BY day"
+    return [row | {"days": records(con, left, {"tenant": row["tenant_id"]})} for row in records(con, NEAREST)]
 
 
 def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:
@@ -101,7 +120,8 @@ def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         "drills": [drill | {"outcome": outcome(drill["steps"], declared.get(drill["playbook"], 0))} for drill in drills.values()],
         "rehearsals": records(
             con,
-            "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - differing AS equal, differing, elapsed_ms FROM predictive.rehearsal ORDER BY ran_at",
+            "SELECT rehearsal_id, model_version, ran_at, inputs, inputs - unproven AS equal, differing, unknown, unproven, elapsed_ms FROM predictive.rehearsal "
+            "ORDER BY ran_at",
         ),
     }
 

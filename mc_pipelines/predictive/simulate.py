@@ -14,7 +14,7 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.generated import AGAIN, Place, Row, Spoil, by_day, instant, land, land_spoilt, new_file, text_of
 from mc_pipelines.predictive import simulated_operations as operations
 from mc_pipelines.predictive.simulated_decisions import Decision, decide, limited, quotas, rollout, weights
-from mc_pipelines.predictive.simulated_truth import LIVE, PLAIN, Answers, Quota, Troubles, Truth
+from mc_pipelines.predictive.simulated_truth import BEFORE, LIVE, PLAIN, Answers, Quota, Troubles, Truth
 
 REPEATED = 400
 """One decision in so many lands again the day after."""
@@ -98,7 +98,7 @@ def simulate(
     around = {
         "releases": (operations.releases(start, end, plan, troubles), "occurred_at"),
         "drills": (operations.drills(seed, start, playbooks, troubles), "ran_at"),
-        "rehearsals": (operations.rehearsals(seed, start, troubles), "ran_at"),
+        "rehearsals": (operations.rehearsals(seed, start, made, troubles), "ran_at"),
         "abuse_history": (operations.abuse_history(seed, tenants, start, datetime.combine(first, time(), UTC)), "occurred_at"),
         "card_links": (operations.card_links(start, surfaces, troubles), "checked_at"),
     }
@@ -161,6 +161,7 @@ def _truth(
             count, wrong = strata[each.stratum, each.at.date()]
             strata[each.stratum, each.at.date()] = (count + 1, wrong + each.overturned)
     over = _over(made, granted, window)
+    served_before = {each.inputs(seed) for each in made if each.version == BEFORE and each.status == "ok"}
     outcomes: dict[str, str] = {}
     for row in around["drills"]:
         outcomes[row["playbook"]] = "failed" if "failed" in (row["outcome"], outcomes.get(row["playbook"])) else "passed"
@@ -189,6 +190,7 @@ def _truth(
         drills=outcomes,
         rehearsed=len(around["rehearsals"]),
         rehearsal_differences=sum(row["archived_digest"] != row["rebuilt_digest"] for row in around["rehearsals"]),
+        rehearsal_unknown=len({row["inputs_digest"] for row in around["rehearsals"]} - served_before),
         links={row["surface"]: (row["card_version"], row["status"]) for row in around["card_links"]},
     )
 

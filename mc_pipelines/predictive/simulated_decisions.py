@@ -53,6 +53,10 @@ class Decision:
         """(tenant, month in UTC): what a budget is for."""
         return self.tenant_id, f"{self.at:%Y-%m}"
 
+    def inputs(self, seed: int) -> str:
+        """Digest of what was decided on."""
+        return text_of(seed, "inputs", self.number)
+
     def row(self, seed: int) -> Row:
         outcome = OUTCOMES[self.stratum] if self.status == "ok" else "none"
         return {
@@ -61,7 +65,7 @@ class Decision:
             "model": MODEL,
             "model_version": self.version,
             "occurred_at": instant(self.at),
-            "inputs_digest": text_of(seed, "inputs", self.number),
+            "inputs_digest": self.inputs(seed),
             "outcome": outcome,
             "score": self.score / 10_000,
             "stratum": self.stratum,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from mc_pipelines.generated import Chance, Row, instant, shuffled, text_of
-from mc_pipelines.predictive.simulated_decisions import Rollout
+from mc_pipelines.predictive.simulated_decisions import Decision, Rollout
 from mc_pipelines.predictive.simulated_truth import BEFORE, CARD, CARD_BEFORE, LIVE, MODEL, Troubles
 
 REHEARSED = 40
@@ -72,11 +72,14 @@ def drills(seed: int, start: datetime, playbooks: Mapping[str, Sequence[str]], t
     return rows
 
 
-def rehearsals(seed: int, start: datetime, troubles: Troubles) -> list[Row]:
-    """The version before, rebuilt on archived inputs on the third day."""
+def rehearsals(seed: int, start: datetime, made: Sequence[Decision], troubles: Troubles) -> list[Row]:
+    """The version before, rebuilt on the third day on archived inputs: some of those that it has served, or all where these are few."""
     at = start + timedelta(days=2, hours=9)
+    served = {each.inputs(seed) for each in made if each.version == BEFORE and each.status == "ok" and each.at < at}
+    inputs = shuffled(seed, "archived", served)[: REHEARSED - 3 if troubles.rehearsal_invented else REHEARSED]
+    inputs += [text_of(seed, "invented", number) for number in range(3 if troubles.rehearsal_invented else 0)]
     rows: list[Row] = []
-    for number in range(REHEARSED):
+    for number, digest in enumerate(inputs):
         archived = text_of(seed, "output", number)
         differs = troubles.rehearsal_differs and number < 3
         rows.append(
@@ -85,7 +88,7 @@ def rehearsals(seed: int, start: datetime, troubles: Troubles) -> list[Row]:
                 "model": MODEL,
                 "model_version": BEFORE,
                 "ran_at": instant(at),
-                "inputs_digest": text_of(seed, "archived", number),
+                "inputs_digest": digest,
                 "archived_digest": archived,
                 "rebuilt_digest": text_of(seed, "other output", number) if differs else archived,
                 "elapsed_ms": Chance(seed, "rehearsal", number).between(180, 900),

@@ -29,6 +29,8 @@ class Troubles:
     missed_drill: bool = False
     rehearsal_differs: bool = False
     """Three archived inputs give another output when rebuilt."""
+    rehearsal_invented: bool = False
+    """Three inputs of the rehearsal are none that the version before ever served."""
     card_behind: bool = False
     """One surface links the card of the version before."""
     dead_link: bool = False
@@ -86,6 +88,7 @@ class Truth:
     """Outcome by playbook; one that was not drilled is absent."""
     rehearsed: int
     rehearsal_differences: int
+    rehearsal_unknown: int
     links: Mapping[str, tuple[str, int]]
     """Card version and HTTP status by surface."""
 

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: a sparkline for a gate, bars or a line for the days of a month, bars for the weeks of a quarter.
+"""Small charts as inline SVG: a sparkline for a gate, bars or a line for the days of a month, what is left of a budget, bars for the weeks of a quarter.
 
 Values are exact decimals until they become coordinates. Colours come from the page's CSS classes; captions and tables are the page's.
 """
@@ -117,6 +117,14 @@ def daily(days: Sequence[str], values: Values, kind: str, said: str) -> Markup:
     else:
         drawn = Markup("").join(plot.bar(at, Decimal(0), value) for at, value in enumerate(values) if value is not None)
     return plot.svg(_dates(days, plot.slot), drawn, said)
+
+
+def left_by_day(days: Sequence[str], values: Values, said: str) -> Markup:
+    """What is left of something on consecutive days, as bars; below zero they hang in the colour of a breach."""
+    known = [value for value in values if value is not None]
+    plot = _Plot.over(known, len(days))
+    bars = [plot.bar(at, Decimal(0), value, "bar bad" if value < 0 else "bar") for at, value in enumerate(values) if value is not None]
+    return plot.svg(_dates(days, plot.slot), Markup("").join(bars), said)
 
 
 def weekly(weeks: Sequence[str], whole: Sequence[Decimal], bad: Sequence[Decimal], said: str) -> Markup:

@@ -2,7 +2,7 @@
 
 The document: {sprint, as_of, playbooks: [{playbook, title, owner, runbook, steps, drills, passed}], drills: [{drill_id, playbook, ran_at,
 outcome, steps: [{step, action, started_at, finished_at, seconds, outcome, alert, decision}]}], rehearsals: [{rehearsal_id, model_version,
-ran_at, inputs, equal, differing, elapsed_ms}]}. Instants are ISO with Z; alert and decision may be null.
+ran_at, inputs, equal, differing, unknown, unproven, elapsed_ms}]}. Instants are ISO with Z; alert and decision may be null.
 """
 
 from collections.abc import Mapping, Sequence
