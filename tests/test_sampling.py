@@ -264,13 +264,14 @@ def sql() -> str:
 
 
 def connected(seed: str) -> duckdb.DuckDBPyConnection:
-    """One sprint and version with this seed; no decisions yet, no plan."""
+    """One sprint and version with this seed, and another model's version of the same name with another; no decisions yet, no plan."""
     con = duckdb.connect()
     con.execute("CREATE SCHEMA predictive")
     con.execute(
         "CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version, $seed AS seed",
         {"seed": seed},
     )
+    con.execute("INSERT INTO predictive.seeds SELECT sprint, 'other', model_version, 'another' FROM predictive.seeds")
     con.execute(
         "CREATE TABLE predictive.in_scope (sprint DATE, model VARCHAR, model_version VARCHAR, decision_id VARCHAR, stratum VARCHAR, "
         "tenant_id VARCHAR, occurred_at TIMESTAMP)"
@@ -310,6 +311,13 @@ def test_the_sample_is_that_of_hashlib_in_any_order_and_an_extension_keeps_it(
     assert found == by_hand(ids, seed, sizes) == drawn(sql, con, sizes)
     assert set(found) <= set(drawn(sql, con, {name: size + 3 for name, size in sizes.items()}))
     con.close()
+
+
+def test_a_larger_total_can_take_a_read_from_a_stratum() -> None:
+    # The Alabama paradox, as docs/predictive.md says it: shares of 10 are 4 2/7, 4 2/7, 1 3/7, of 11 they are 4 5/7, 4 5/7, 1 4/7.
+    sizes = {"a": 60, "b": 60, "c": 20}
+    assert neyman(sizes, {}, 10) == {"a": 4, "b": 4, "c": 2}
+    assert neyman(sizes, {}, 11) == {"a": 5, "b": 5, "c": 1}
 
 
 def test_the_split_into_files_does_not_matter(sql: str, tmp_path: Path) -> None:
