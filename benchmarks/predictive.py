@@ -36,10 +36,10 @@ DECISIONS = f"""
 SPRINT = {"first": "2026-04-01", "last": "2026-04-01"}
 AUDITED = f"""
     CREATE SCHEMA predictive;
-    CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, '{SEED}' AS seed;
+    CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version, '{SEED}' AS seed;
     CREATE TABLE predictive.audit_plan AS
-        SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, 's' || i AS stratum, {SIZE} AS planned FROM range({STRATA}) AS each (i)"""
-SCOPE = "CREATE OR REPLACE VIEW predictive.in_scope AS SELECT *, DATE '2026-04-01' AS sprint, 'v' AS model_version FROM {}"
+        SELECT DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version, 's' || i AS stratum, {SIZE} AS planned FROM range({STRATA}) AS each (i)"""
+SCOPE = "CREATE OR REPLACE VIEW predictive.in_scope AS SELECT *, DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version FROM {}"
 
 
 def by_hand(rows: Sequence[tuple[str, str, Any, Decimal]], rate: Decimal, capacity: Decimal) -> list[tuple[str, str, bool, Decimal]]:

@@ -26,14 +26,15 @@ def audits() -> None:
 @click.option("--version", "model_version", required=True, help="The version of the model whose decisions are sampled.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was published as JSON.")
 def plan(sprint: str, model_version: str, as_json: bool) -> None:
-    """Publish, signed, the seed of SPRINT's sample before its data. Example: mission audits plan 35 --version 4.2.0"""
-    from mc_pipelines.predictive.declared import read_settings
+    """Publish, signed, the seed and settings of SPRINT's sample before its data; asked again, they stand. Example: mission audits plan 35 --version 4.2.0"""
+    from mc_pipelines.predictive.declared import Settings, read_settings
     from mc_pipelines.predictive.sampling import proving_size, sample_size
-    from mc_pipelines.predictive.seeds import publish
+    from mc_pipelines.predictive.seeds import differing, publish
 
     home = Home.find()
-    settings = read_settings(home)
     entry = publish(home, sprint, model_version)
+    settings = Settings.model_validate(entry.body["settings"])
+    others = differing(settings, read_settings(home))
     size = sample_size(settings.expected, settings.tolerable, settings.confidence)
     told = {
         "entry": entry.number,
@@ -41,12 +42,18 @@ def plan(sprint: str, model_version: str, as_json: bool) -> None:
         "signed_at": entry.signed_at.isoformat(),
         "sample_size": size,
         "proving_size": proving_size(settings.tolerable, settings.confidence),
+        "settings": entry.body["settings"],
+        "differing": others,
     }
     if as_json:
         click.echo(json.dumps(told))
         return
     click.echo(f"entry    {entry.number}, signed {told['signed_at']}\nseed     {entry.body['seed']}")
     click.echo(f"reads    {size} of a large population; fewer of a small one, as many in each stratum as its size and deviation ask for")
+    if others:
+        click.echo(
+            f"settings those of entry {entry.number} stand; reference/audits.yaml says otherwise of {', '.join(others)}, which counts for no seed that is published"
+        )
 
 
 @audits.command()
@@ -76,7 +83,7 @@ def worklist(sprint: str, out: Path | None, overdue: bool, as_json: bool) -> Non
 
 
 def _open_reads(home: Home, window: "Window", overdue: bool) -> list[dict[str, Any]]:
-    """The reads that have no verdict yet, by auditor and due instant."""
+    """The reads that have no verdict which counts, by auditor and due instant."""
     from mc_pipelines.engine import connect
     from mc_pipelines.report import records, some_windows
     from mc_pipelines.runner import Workshop
@@ -87,11 +94,11 @@ def _open_reads(home: Home, window: "Window", overdue: bool) -> list[dict[str, A
         raise MissionError(f"predictive.audit_reads is not built yet. Publish the seed, then: mission attempt predictive {window.name}")
     shop.lake.view(con, "predictive.audit_reads", version)
     some_windows(shop, con, "predictive.audit_reads", version, f"sprint = '{window.key}'")
-    which = "status = 'overdue'" if overdue else "status IN ('open', 'overdue')"
     return records(
         con,
-        f"SELECT assigned AS auditor, decision_id, reader, stratum, tenant_id, due_at, status FROM predictive.audit_reads WHERE {which} "
-        "ORDER BY assigned, due_at, decision_id, reader",
+        "SELECT assigned AS auditor, decision_id, listed_as, reader, stratum, tenant_id, due_at, status FROM predictive.audit_reads "
+        "WHERE verdict IS NULL AND (NOT $overdue OR due_at <= CAST($as_of AS TIMESTAMP)) ORDER BY assigned, due_at, decision_id, reader",
+        {"overdue": overdue, "as_of": window.as_of.removesuffix("Z")},
     )
 
 
@@ -108,7 +115,6 @@ def _write(out: Path, window: "Window", rows: list[dict[str, Any]]) -> list[Path
     from io import StringIO
 
     from mc_pipelines.evidence.bundle import name_fault
-    from mc_pipelines.invoicing.documents import guarded
     from mc_pipelines.site.build import replace
 
     written = []
@@ -120,7 +126,7 @@ def _write(out: Path, window: "Window", rows: list[dict[str, Any]]) -> list[Path
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(("decision_id", "reader", "auditor", "due_at", "completed_at", "verdict", "reason"))
         for row in mine:
-            lines.writerow((guarded(row["decision_id"]), row["reader"], row["auditor"], row["due_at"], "", "", ""))
+            lines.writerow((row["listed_as"], row["reader"], row["auditor"], row["due_at"], "", "", ""))
         replace(out / name, text.getvalue().encode())
         written.append(out / name)
     return written

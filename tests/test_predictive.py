@@ -246,6 +246,12 @@ def test_audits_add_up(made: Bench) -> None:
     assert abs(lower - Decimal("0.472870804")) <= Decimal("0.000000001")
     # 0.5^5 = 0.03125 is the first power below 5%.
     assert (proving, seconds, alike, overdue, ladder) == (5, 2, 2, 0, "go_on at step 1, 1 more")
+    strata = made.rows(
+        "SELECT stratum, judged, overturned, agreement_lower FROM predictive.overturned_strata ORDER BY 1", "predictive.overturned_strata"
+    )
+    # 0.05^(1/1) and 0.05^(1/3) = 0.368403149..., bound of errors rounded up.
+    assert [row[:3] for row in strata] == [("high", 1, 0), ("low", 3, 0)]
+    assert all(abs(row[3] - Decimal(known)) <= Decimal("0.000000001") for row, known in zip(strata, ("0.05", "0.368403149"), strict=True))
     assert kappa is None  # both readers uphold everything, so chance alone explains that they agree
 
 
@@ -340,6 +346,7 @@ def test_an_attempt_judges_signs_shows_and_can_be_reproduced(made: Bench, attemp
     assert failed == {
         "predictive_rollout_coverage": "0.75",
         "predictive_audit_coverage": "0.333333333",  # what was drawn is all of ash, which is one of the three served
+        "predictive_seed_before_data": "0",  # signed when the test ran, long after April
         "predictive_error_share": "0.333333334",
         "predictive_latency_p95": "900",
     }
@@ -373,6 +380,7 @@ def test_days_one_by_one_and_in_one_run_give_the_same_rows(made: Bench, tmp_path
         "predictive.seeds": "(entry, published_at)",
         "predictive.editions": "(entry, published_at)",
         "predictive.card_check": "(published_at)",
+        "predictive.seed_before_data": "(published_at)",
     }
     for table in tables:
         query = f"SELECT * {f'EXCLUDE {signed[table]}' if table in signed else ''} FROM {table} ORDER BY ALL"
@@ -409,7 +417,9 @@ def test_without_a_published_seed_there_is_no_evidence(tmp_path: Path, make_benc
     lay(bench)
     build(bench)
     done = attempt(bench.home, "predictive", "7")
-    assert {gate(done, f"predictive_audits_{name}").status for name in ("completed", "agreement")} == {"no_evidence"}
+    names = ("predictive_audits_completed", "predictive_audits_agreement", "predictive_seed_before_data")
+    assert {gate(done, name).status for name in names} == {"no_evidence"}
+    assert bench.rows("SELECT * FROM predictive.audit_plan", "predictive.audit_plan") == []
 
 
 def test_a_seed_is_published_once(made: Bench) -> None:

@@ -264,12 +264,17 @@ def sql() -> str:
 
 
 def connected(seed: str) -> duckdb.DuckDBPyConnection:
-    """One sprint and version with this seed; no decisions yet, no plan."""
+    """One sprint and version with this seed, and another model's version of the same name with another; no decisions yet, no plan."""
     con = duckdb.connect()
     con.execute("CREATE SCHEMA predictive")
-    con.execute("CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, $seed AS seed", {"seed": seed})
     con.execute(
-        "CREATE TABLE predictive.in_scope (sprint DATE, model_version VARCHAR, decision_id VARCHAR, stratum VARCHAR, tenant_id VARCHAR)"
+        "CREATE TABLE predictive.seeds AS SELECT DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version, $seed AS seed",
+        {"seed": seed},
+    )
+    con.execute("INSERT INTO predictive.seeds SELECT sprint, 'other', model_version, 'another' FROM predictive.seeds")
+    con.execute(
+        "CREATE TABLE predictive.in_scope (sprint DATE, model VARCHAR, model_version VARCHAR, decision_id VARCHAR, stratum VARCHAR, "
+        "tenant_id VARCHAR, occurred_at TIMESTAMP)"
     )
     return con
 
@@ -278,7 +283,7 @@ def drawn(sql: str, con: duckdb.DuckDBPyConnection, sizes: Mapping[str, int]) ->
     """(decision, stratum, place, digest) of the sample, by stratum and place."""
     con.execute(
         "CREATE OR REPLACE TABLE predictive.audit_plan AS "
-        "SELECT DATE '2026-04-01' AS sprint, 'v' AS model_version, unnest($names) AS stratum, unnest($sizes) AS planned",
+        "SELECT DATE '2026-04-01' AS sprint, 'm' AS model, 'v' AS model_version, unnest($names) AS stratum, unnest($sizes) AS planned",
         {"names": list(sizes), "sizes": list(sizes.values())},
     )
     found = con.sql(sql, params={"first": "2026-04-01", "last": "2026-04-01"})
@@ -300,7 +305,7 @@ def test_the_sample_is_that_of_hashlib_in_any_order_and_an_extension_keeps_it(
 ) -> None:
     con, sizes = connected(seed), dict(zip(("high", "low", "mid"), counts, strict=True))
     if ids:
-        con.executemany("INSERT INTO predictive.in_scope VALUES ('2026-04-01', 'v', ?, ?, 't')", ids)
+        con.executemany("INSERT INTO predictive.in_scope VALUES ('2026-04-01', 'm', 'v', ?, ?, 't', '2026-04-01')", ids)
     found = drawn(sql, con, sizes)
     con.execute("CREATE OR REPLACE TABLE predictive.in_scope AS FROM predictive.in_scope ORDER BY hash(decision_id)")
     assert found == by_hand(ids, seed, sizes) == drawn(sql, con, sizes)
@@ -308,9 +313,18 @@ def test_the_sample_is_that_of_hashlib_in_any_order_and_an_extension_keeps_it(
     con.close()
 
 
+def test_a_larger_total_can_take_a_read_from_a_stratum() -> None:
+    # The Alabama paradox, as docs/predictive.md says it: shares of 10 are 4 2/7, 4 2/7, 1 3/7, of 11 they are 4 5/7, 4 5/7, 1 4/7.
+    sizes = {"a": 60, "b": 60, "c": 20}
+    assert neyman(sizes, {}, 10) == {"a": 4, "b": 4, "c": 2}
+    assert neyman(sizes, {}, 11) == {"a": 5, "b": 5, "c": 1}
+
+
 def test_the_split_into_files_does_not_matter(sql: str, tmp_path: Path) -> None:
     con, sizes = connected("seed"), {"s0": 2, "s1": 2500, "s2": 40}
-    con.execute("INSERT INTO predictive.in_scope SELECT '2026-04-01', 'v', 'd' || i, 's' || i % 3, 't' FROM range(5000) AS each (i)")
+    con.execute(
+        "INSERT INTO predictive.in_scope SELECT '2026-04-01', 'm', 'v', 'd' || i, 's' || i % 3, 't', '2026-04-01' FROM range(5000) AS each (i)"
+    )
     whole = drawn(sql, con, sizes)
     for part in range(4):
         con.execute(f"COPY (FROM predictive.in_scope WHERE hash(decision_id) % 4 = {part}) TO '{tmp_path}/{part}.parquet'")

@@ -312,7 +312,7 @@ def test_a_plain_worklist_is_answered_in_time_by_the_known_truth(plain: tuple[Pa
     assert write_audits(tmp_path, answers.days) == 299 + 30
     rows = read(tmp_path, "audits")
     assert {(row["decision_id"], row["reader"], row["auditor"], row["due_at"]) for row in rows} == set(asked)
-    assert all(at(row, "completed_at") <= at(row, "due_at") and row["landed"] == row["completed_at"][:10] for row in rows)
+    assert all(at(row, "completed_at") < at(row, "due_at") and row["landed"] == row["completed_at"][:10] for row in rows)
     assert all((row["verdict"] == "overturned") == (row["decision_id"] in truth.overturned) == ("reason" in row) for row in rows)
     assert answers.overturned == {(row["decision_id"], row["reader"]) for row in rows if row["verdict"] == "overturned"}
     assert (answers.late, answers.open, answers.disagreements) == (frozenset(), frozenset(), frozenset())

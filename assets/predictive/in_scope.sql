@@ -4,7 +4,7 @@
 -- window: landing_day
 -- view: true
 -- engine: portable
-SELECT decisions.landing_day, sprints.sprint, decisions.decision_id, decisions.tenant_id, decisions.model_version, decisions.stratum, decisions.occurred_at
+SELECT decisions.landing_day, sprints.sprint, decisions.decision_id, decisions.tenant_id, decisions.model, decisions.model_version, decisions.stratum, decisions.occurred_at
 FROM predictive.decisions AS decisions
 JOIN reference.sprints AS sprints
   ON decisions.occurred_at >= sprints.start_utc AND decisions.occurred_at < sprints.end_utc AND decisions.landing_day <= sprints.cutoff_day

@@ -9,6 +9,7 @@ from mc_pipelines.code import package_digest
 from mc_pipelines.evidence.canonical import canonical
 from mc_pipelines.predictive.card import Card, card, differences, property_of, validate
 from mc_pipelines.predictive.declared import settings_of
+from mc_pipelines.predictive.seeds import Version, registered
 from mc_pipelines.reference_tables import relation_of
 from mc_pipelines.report import records
 from mc_pipelines.windows import LAST_INSTANT
@@ -34,11 +35,15 @@ def draft(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 
 def _drafts(work: "Work") -> Iterator[tuple[Any, ...]]:
-    declared, confidence, live = declared_card(work.con), str(settings_of(work.con).confidence), _live(work.con)
+    declared, live, seeds, settings = declared_card(work.con), _live(work.con), registered(work.con), settings_of(work.con)
     for sprint, cutoff in _sprints(work):
         if figures := _figures(work.con, sprint):
-            made = card(declared, figures, f"{cutoff}{LAST_INSTANT}", confidence)
-            against = [*differences(made, figures, live.get((sprint, declared.model))), *validate(made)]
+            version = live.get((sprint, declared.model))
+            # The bounds are those of the registered confidence; without a seed no bound is stated.
+            stands = seeds.get(Version(sprint, declared.model, version or ""))
+            confidence = (stands.settings if stands else settings).confidence
+            made = card(declared, figures, f"{cutoff}{LAST_INSTANT}", str(confidence))
+            against = [*differences(made, figures, version), *validate(made)]
             yield sprint, declared.model, canonical(made).decode(), "; ".join(against)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from mc_pipelines.code import package_digest
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical
+from mc_pipelines.predictive.sampling import Ladder
 from mc_pipelines.reference import Declared, declared_list, line_of_item, read, read_one
 from mc_pipelines.reference_tables import relation_of
 
@@ -48,7 +49,7 @@ class Settings(Declared):
     due_days: int = Field(ge=0, le=60)
     auditors: tuple[str, ...] = Field(min_length=2)
     ladder: tuple[tuple[int, int], ...] = ()
-    """Stop-or-go as registered before the data: (decisions read so far, overturned ones up to which the audit may stop)."""
+    """Stop-or-go, which is registered with the seed: (decisions read so far, overturned ones up to which the audit may stop)."""
 
     @model_validator(mode="after")
     def _possible(self) -> "Settings":
@@ -76,8 +77,11 @@ class Playbook(Declared):
 
 
 def read_settings(home: "Home") -> Settings:
-    """`reference/audits.yaml`. MissionError names file, line, value and remedy."""
-    return read_one(home.reference / "audits.yaml", Settings)
+    """`reference/audits.yaml`. MissionError names file, line, value and remedy; or says what is wrong with the ladder."""
+    found = read_one(home.reference / "audits.yaml", Settings)
+    if found.ladder:
+        Ladder(found.ladder, found.tolerable, found.confidence)
+    return found
 
 
 def read_playbooks(home: "Home") -> list[Playbook]:
@@ -103,11 +107,8 @@ def read_all(home: "Home") -> None:
     """Everything that a home declares for predictive operations; MissionError for the first file that is wrong."""
     from mc_pipelines.predictive.abuse import read_rules
     from mc_pipelines.predictive.card import read_card
-    from mc_pipelines.predictive.sampling import Ladder
 
-    found = read_settings(home)
-    if found.ladder:
-        Ladder(found.ladder, found.tolerable, found.confidence)
+    read_settings(home)
     read_quotas(home)
     read_playbooks(home)
     read_card(home)
@@ -129,7 +130,7 @@ def settings(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 
 def settings_of(con: "duckdb.DuckDBPyConnection") -> Settings:
-    """The audit settings, from the table that a connection sees."""
+    """The audit settings as they are declared now, from the table that a connection sees; what stands with a seed is `seeds.registered`."""
     ((text,),) = con.sql("SELECT declared FROM predictive.settings").fetchall()
     return Settings.model_validate_json(text)
 

@@ -4,10 +4,13 @@ Only selection and naming belong here; every figure is a column of a mart.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.copies import SHOWN as CONFLICT
 from mc_pipelines.predictive.card_mart import DOCUMENT
+from mc_pipelines.predictive.declared import settings_of
+from mc_pipelines.predictive.seeds import Version, differing, registered
 from mc_pipelines.report import editions, records, shortened
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ LISTS = {
     "not_in_time": (
         "SELECT decision_id, reader, assigned AS auditor, due_at, completed_at, status FROM predictive.audit_reads WHERE in_time = 0 "
         "ORDER BY due_at, decision_id, reader",
+        50,
+    ),
+    "uncounted": (
+        "SELECT decision_id, reader, auditor, assigned, landing_day, completed_at, verdict, standing FROM predictive.verdicts "
+        "WHERE standing <> 'counts' ORDER BY standing, decision_id, reader, landing_day, completed_at, auditor, verdict",
         50,
     ),
     "quotas": (
@@ -57,16 +65,13 @@ def _report(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any
         "unserved": records(con, "SELECT tenant_id FROM predictive.rollout_tenants WHERE served = 0 ORDER BY tenant_id"),
         "audit_coverage": records(con, "SELECT in_scope, audited, coverage FROM predictive.audit_coverage"),
         "audits": records(con, "SELECT * EXCLUDE (sprint) FROM predictive.audits"),
-        "seeds": records(
-            con,
-            "SELECT seeds.model_version, seeds.seed, seeds.entry, seeds.published_at, seeds.published_at < sprints.start_utc AS before_data "
-            "FROM predictive.seeds AS seeds JOIN reference.sprints AS sprints USING (sprint) JOIN predictive.live AS live USING (sprint, model_version) "
-            "ORDER BY ALL",
-        ),
+        "verdicts": records(con, "SELECT standing, count(*) AS verdicts FROM predictive.verdicts GROUP BY standing ORDER BY standing"),
+        "seeds": _seeds(con, window),
         "strata": records(
             con,
             "SELECT plan.model_version, plan.stratum, plan.population, plan.deviation, plan.planned, coalesce(done.judged, 0) AS judged, "
-            "coalesce(done.overturned, 0) AS overturned FROM predictive.audit_plan AS plan "
+            "coalesce(done.overturned, 0) AS overturned, "
+            "done.agreement, done.agreement_lower FROM predictive.audit_plan AS plan "
             "LEFT JOIN predictive.overturned_strata AS done ON done.stratum = plan.stratum ORDER BY plan.model_version, plan.stratum",
         ),
         "reads": records(con, "SELECT status, reader, count(*) AS reads FROM predictive.audit_reads GROUP BY ALL ORDER BY ALL"),
@@ -94,6 +99,21 @@ def _burn_down(con: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
     """The tenants nearest to the end of their budget, each with what was left by day."""
     left = "SELECT day, remaining FROM predictive.burn_down WHERE tenant_id = $tenant ORDER BY day"
     return [row | {"days": records(con, left, {"tenant": row["tenant_id"]})} for row in records(con, NEAREST)]
+
+
+def _seeds(con: "duckdb.DuckDBPyConnection", window: "Window") -> list[dict[str, Any]]:
+    """The live version's seed, the settings that stand with it, and the names of those that are declared otherwise by now."""
+    rows = records(
+        con,
+        "SELECT seeds.model, seeds.model_version, seeds.seed, seeds.entry, seeds.published_at, timely.before_data "
+        "FROM predictive.seed_before_data AS timely JOIN predictive.seeds AS seeds USING (sprint, model, model_version) ORDER BY ALL",
+    )
+    stands, declared = registered(con), settings_of(con)
+    found = []
+    for row in rows:
+        settings = stands[Version(date.fromisoformat(window.key), row["model"], row["model_version"])].settings
+        found.append(row | {"settings": settings.model_dump(mode="json"), "differing": differing(settings, declared)})
+    return found
 
 
 def _drills(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, Any]:
