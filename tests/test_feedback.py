@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.marketplace.declared import Tag, Tagging, read_tagging
-from mc_pipelines.marketplace.feedback import Action, Feedback, check_form, groups, issues, normalised, tags_of
+from mc_pipelines.marketplace.feedback import Action, Feedback, check_form, first_landed, groups, issues, normalised, tags_of
 
 START = datetime.fromisoformat("2026-05-04T09:00:00")
 AS_OF = datetime.fromisoformat("2026-05-18T00:00:00")
@@ -19,14 +19,23 @@ TEMPLATE = CHECKOUT / "docs" / "product" / "mpd_partner_feedback_template.md"
 TAGS = Tagging(duplicate_days=14, tags=(Tag(tag="slow", any_of=("slow", "time out")),))
 
 
-def remark(name: str, text: str = "It is slow", days: float = 0, partner: str = "north", category: str = "bug") -> Feedback:
-    return Feedback(name, partner, category, "low", text, START + timedelta(days=days))
+def remark(
+    name: str, text: str = "It is slow", days: float = 0, partner: str = "north", category: str = "bug", severity: str = "low"
+) -> Feedback:
+    return Feedback(name, partner, category, severity, text, START + timedelta(days=days))
 
 
 def action(
-    name: str, about: str, state: str = "open", due: str = "2026-05-20", recorded: float = 1, owner: str = "team:data", landed: int = 0
+    name: str,
+    about: str,
+    state: str = "open",
+    due: str = "2026-05-20",
+    recorded: float = 1,
+    owner: str = "team:data",
+    landed: int = 0,
+    partner: str = "north",
 ) -> Action:
-    return Action(name, about, owner, date.fromisoformat(due), state, START + timedelta(days=recorded), (landed,))
+    return Action(name, partner, about, owner, date.fromisoformat(due), state, START + timedelta(days=recorded), (landed,))
 
 
 def form(**changes: Any) -> bytes:
@@ -136,11 +145,30 @@ def test_an_action_on_any_remark_of_an_issue_tracks_it_and_the_newest_row_counts
         action("a1", "f2", due="2026-12-01", recorded=30),
     ]
     (issue, other), orphans = issues(remarks, actions, TAGS, AS_OF)
-    assert (issue.issue_id, issue.feedback_ids, issue.tags, issue.tracked) == ("f1", ("f1", "f2"), ("slow",), True)
+    assert (issue.issue_id, issue.feedback_ids, issue.tags, issue.tracked) == ("north/f1", ("f1", "f2"), ("slow",), True)
     assert [(each.action_id, each.state) for each in issue.actions] == [("a1", "open"), ("a2", "done")]
     assert issue.overdue  # a1 was due on the 17th, which is over at the instant asked for
     assert (other.tags, other.tracked, other.overdue) == ((), False, False)
     assert [each.action_id for each in orphans] == ["a3"]
+
+
+def test_two_partners_may_call_a_form_the_same_and_an_action_names_one_of_them() -> None:
+    remarks = [remark("f1"), remark("f1", "It is late", partner="south")]
+    found, stray = issues(remarks, [action("a1", "f1", partner="south"), action("a2", "f1", partner="east")], TAGS, AS_OF)
+    assert [(each.issue_id, len(each.actions)) for each in found] == [("north/f1", 0), ("south/f1", 1)]
+    assert [each.action_id for each in stray] == ["a2"]
+
+
+def test_an_issue_is_as_bad_as_its_worst_remark() -> None:
+    remarks = [remark("f1", severity="medium"), remark("f2", days=1, severity="critical"), remark("f3", days=2, severity="high")]
+    assert [each.severity for each in issues(remarks, [], TAGS, AS_OF)[0]] == ["critical"]
+
+
+def test_the_first_copy_of_a_form_counts_and_others_that_differ_are_counted() -> None:
+    landed = [remark("f1"), remark("f1"), remark("f1", severity="high"), remark("f1", "Other"), remark("f1", "Other", partner="south")]
+    first, differing = first_landed(landed)
+    assert first == (landed[0], landed[4])
+    assert differing == {("north", "f1"): 2, ("south", "f1"): 0}
 
 
 @pytest.mark.parametrize(

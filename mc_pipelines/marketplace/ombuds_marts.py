@@ -59,14 +59,15 @@ def _key(home: "Home") -> bytes:
 
 
 def exports(work: "Work") -> "duckdb.DuckDBPyRelation":
-    """A row for every source that is not retired, per sprint of `work`."""
+    """A row for every source that has a status on the sprint's last day, per sprint of `work`."""
     schema = {"sprint": "DATE", "source_id": "VARCHAR", "records": "BIGINT", "digest": "VARCHAR", "verified": "BIGINT", "why": "VARCHAR"}
     return relation_of(work, schema, (row for sprint, _, _, as_of in sprints_of(work) for row in _rows(work, sprint, as_of)))
 
 
 def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
     home, by = work.shop.home, signer(work.shop.home.keys)
-    for (source,) in work.con.sql("SELECT source_id FROM marketplace.sources WHERE status <> 'retired' ORDER BY source_id").fetchall():
+    query = "SELECT source_id FROM marketplace.standing WHERE sprint = $sprint ORDER BY source_id"
+    for (source,) in work.con.sql(query, params={"sprint": sprint}).fetchall():
         made = trail(work.con, home, "source", source, sprint, as_of)
         with tempfile.TemporaryDirectory() as folder:
             bundle = signed(Path(folder), f"source-{source}", made, as_of, by)

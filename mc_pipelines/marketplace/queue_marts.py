@@ -55,7 +55,7 @@ def requests(work: "Work") -> "duckdb.DuckDBPyRelation":
         **dict.fromkeys(INSTANTS, "TIMESTAMP"),
         "counted": "BIGINT",
     }
-    partner = dict(work.con.sql("SELECT source_id, partner_id FROM marketplace.sources").fetchall())
+    partner = dict(work.con.sql("SELECT DISTINCT source_id, partner_id FROM marketplace.sources").fetchall())
     return relation_of(work, schema, (row for sprint in sprints_of(work) for row in _requests(work.con, partner, *sprint)))
 
 
@@ -122,7 +122,7 @@ def in_days(microseconds: int | None) -> Decimal | None:
 
 def _clocks(work: "Work", *, counted: bool) -> Iterator[tuple[date, Clock]]:
     terms = {partner: declared.terms for partner, declared in partners_of(work.con).items()}
-    partner_of = dict(work.con.sql("SELECT source_id, partner_id FROM marketplace.sources").fetchall())
+    partner_of = dict(work.con.sql("SELECT DISTINCT source_id, partner_id FROM marketplace.sources").fetchall())
     for sprint, _, _, as_of in sprints_of(work):
         for request in _known(work.con, sprint, counted=counted):
             if (partner := partner_of.get(request.source_id)) in terms:
