@@ -78,7 +78,11 @@ def test_strict_bounds_of_every_column_expectation(
     tmp_path: Path, bounds: str, expectation: str, values: list[str], status: str, bound: str
 ) -> None:
     name = "expect_column_values_to_be_between" if expectation == "values" else f"expect_column_{expectation}_to_be_between"
-    text = YAML.replace("expect_column_max_to_be_between", name).replace("max_value: 0.0025", bounds).replace("ratio > $max_value", "ratio = ratio")
+    text = (
+        YAML.replace("expect_column_max_to_be_between", name)
+        .replace("max_value: 0.0025", bounds)
+        .replace("ratio > $max_value", "ratio = ratio")
+    )
     result = judge(tmp_path, values, text=text)
     assert (result.status, f"{result.bound} {result.threshold}") == (status, bound)
     assert "both must pass" not in result.reason  # Great Expectations says the same

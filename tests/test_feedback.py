@@ -3,13 +3,17 @@
 import json
 import re
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mc_pipelines.cli import main
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.intake import try_rows
 from mc_pipelines.marketplace.declared import Tag, Tagging, read_tagging
 from mc_pipelines.marketplace.feedback import Action, Feedback, check_form, first_landed, groups, issues, normalised, tags_of
 
@@ -67,6 +71,54 @@ def test_the_example_of_the_template_is_accepted_and_names_every_field() -> None
 )
 def test_every_fault_of_a_form_is_named(changes: dict[str, Any], places: list[str]) -> None:
     assert [each.where for each in check_form(form(**changes))] == places
+
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({}, ""),
+    ({"contact_consent": "yes", "contact": "data@example.org"}, ""),
+    ({"feedback_id": "F 1"}, "feedback_id:pattern"),
+    ({"feedback_id": "f" * 65}, "feedback_id:pattern"),
+    ({"feedback_id": "f1\n"}, "feedback_id:pattern"),
+    ({"contact": "data@example.org"}, "contact:consent"),
+    ({"contact_consent": "yes", "contact": " "}, "contact:blank"),
+    ({"contact_consent": "yes", "contact": "x" * 201}, "contact:maxLength"),
+    ({"category": "praise"}, "category:pattern"),
+    ({"severity": "huge"}, "severity:pattern"),
+    ({"text": " \n"}, "text:blank"),
+    ({"text": "\u00a0\u2003\x85\x1f"}, "text:blank"),
+    ({"text": "ä"}, ""),
+    ({"text": "ä" * 4000}, ""),
+    ({"text": "x" * 4001}, "text:maxLength"),
+    ({"text": None}, "text:missing"),
+    ({"submitted_at": "2026-05-04T09:30:00"}, "submitted_at:zone"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), FAULTS)
+def test_a_row_is_refused_at_the_door_for_what_the_form_is_refused_for(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "form.ndjson"
+    path.write_text(json.dumps(json.loads(form(**changes))) + "\n", encoding="utf-8")
+    accepted, refused = try_rows(Home(CHECKOUT / "data"), path, "feedback")
+    assert [each["reasons"] for each in refused] == ([reason] if reason else [])
+    assert len(accepted) + len(refused) == 1
+    assert bool(check_form(form(**changes))) == bool(reason)
+
+
+def test_a_form_of_a_partner_that_nobody_declared_is_quarantined(tmp_path: Path) -> None:
+    path = tmp_path / "form.ndjson"
+    path.write_text(json.dumps(json.loads(form(partner_id="nobody"))) + "\n", encoding="utf-8")
+    assert [each["reasons"] for each in try_rows(Home(CHECKOUT / "data"), path, "feedback")[1]] == ["partner_id:unknown_partner"]
+
+
+def test_the_command_lists_every_fault_with_its_path(tmp_path: Path) -> None:
+    path, run = tmp_path / "form.json", CliRunner().invoke
+    path.write_bytes(form())
+    sound = run(main, ["feedback", "check", str(path)])
+    assert (sound.exit_code, sound.output) == (0, f"{path}: no problems\n")
+    path.write_bytes(form(category="praise", contact="data@example.org"))
+    bad = run(main, ["feedback", "check", str(path), "--json"])
+    assert (bad.exit_code, [each["where"] for each in json.loads(bad.output)]) == (1, ["$.category", "$.contact"])
+    assert run(main, ["feedback", "check", str(path)]).output.splitlines()[-1] == "2 problem(s)"
 
 
 def test_a_form_that_is_no_json_is_said() -> None:

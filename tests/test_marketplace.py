@@ -345,14 +345,52 @@ def test_no_person_stands_in_bundle_page_or_export(
     assert done.exit_code == 0, done.output
     assert verify(tmp_path / "ombuds-source-buoys", known_keys(made.home.keys)).ok
     lines = (tmp_path / "ombuds-source-buoys" / "data" / "trail.jsonl").read_text(encoding="utf-8").splitlines()
-    # What it is, every event that landed, three approvals and two rejections, two packets, two clauses that are no "allow".
-    assert len(lines) == 1 + 22 + 5 + 2 + 2
+    # What it is, every event that landed, three approvals and two rejections, two packets, two clauses that are no "allow", four forms.
+    assert len(lines) == 1 + 22 + 5 + 2 + 2 + 4
+    said = [each["fields"] for each in map(json.loads, lines) if each.get("kind") == "feedback"]
+    assert {(each["partner_id"], each["text"], each["contact"]) for each in said} == {("tide", "[withheld]", "[withheld]")}
     demotions = [each["fields"] for each in map(json.loads, lines) if each.get("kind") == "demotions"]
     shown = [(each["source_id"], each["clause"], each["after"], each["pattern"], each["tags"]) for each in demotions]
     assert shown == [("buoys", "embargo", "block", None, "[withheld]"), ("buoys", "drafts", "demote", None, "[withheld]")]
     for folder in (attempted.bundle, made.home.site, tmp_path):
         for path in folder.rglob("*"):
             assert not path.is_file() or all(each not in path.read_bytes() for each in (NEEDLE.encode(), b"erika", b"login is slow"))
+
+
+def test_an_export_is_named_in_the_journal_and_the_printed_command_verifies_it(
+    made: Bench, attempted: Attempt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MISSION_HOME", str(made.home.root))
+    run = CliRunner().invoke
+    before = len(journal_of(made.home).entries())
+    done = run(main, ["ombuds", "7", "--tenant", "acme", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    command = next(line for line in done.output.splitlines() if line.startswith("verify")).split()[2:]
+    checked = run(main, command)
+    assert checked.exit_code == 0, checked.output
+    again = run(main, ["ombuds", "7", "--tenant", "acme", "--out", str(tmp_path)])
+    assert (again.output, len(journal_of(made.home).entries())) == (done.output, before + 1)
+    body = journal_of(made.home).entries()[-1].body
+    assert (body["subject"], body["subject_id"], body["period"], "bundle" in body) == ("tenant", "acme", "7", False)
+    lines = (tmp_path / "ombuds-tenant-acme" / "data" / "trail.jsonl").read_text(encoding="utf-8").splitlines()
+    # It asked for buoys alone: 22 events, five decisions, the two packets and two clauses of buoys; what partners say is not the tenant's.
+    assert json.loads(lines[0])["records"] == {"requests": 22, "packets": 2, "decisions": 5, "demotions": 2, "feedback": 0}
+    retired = run(main, ["ombuds", "7", "--source", "eddies", "--out", str(tmp_path)])
+    assert retired.exit_code == 0, retired.output
+    assert json.loads((tmp_path / "ombuds-source-eddies" / "data" / "trail.jsonl").read_bytes().splitlines()[0])["records"]["packets"] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--source", "no source is called 'nobody'. Declared are buoys, charts, depths, eddies, fjords."),
+        ("--tenant", "no tenant is called 'nobody'. Declared are acme"),
+    ],
+)
+def test_an_export_of_nobody_is_refused(made: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, said: str) -> None:
+    monkeypatch.setenv("MISSION_HOME", str(made.home.root))
+    done = CliRunner().invoke(main, ["ombuds", "7", option, "nobody", "--out", str(tmp_path)])
+    assert (done.exit_code, said in done.output + str(done.exception), list(tmp_path.iterdir())) == (2, True, [])
 
 
 def test_nothing_of_a_partner_that_said_nothing_is_published(tmp_path: Path, make_bench: Callable[[Path], Bench], made: Bench) -> None:

@@ -94,7 +94,7 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
             row["text"] += f" Ask {needle} for details."
             personal.add(needle)
         consent = chance.below(2) == 1
-        contact = f"partner-contact-{number}@people.example" if consent or number % 5 == 0 else None
+        contact = f"partner-contact-{number}@people.example" if consent else None
         if contact:
             row["contact"] = contact
             personal.add(contact)
