@@ -55,8 +55,9 @@ COURSE = {
     "r6": (("requested", "09T00"), ("withdrawn", "09T12")),
     "r7": (("connected", "09T00"),),
     "r8": (("requested", "12T00"),),
+    "r9": (("requested", "06T00"),),
 }
-"""Of the sprint from 6 to 10 April: r0 was over before, r5 was open when it began, r7 cannot have happened, r8 came after."""
+"""Of the sprint from 6 to 10 April: r0 was over before, r5 was open when it began, r7 cannot have happened, r8 came after, r9 names no source."""
 NEEDLE = "erika.muster@mail.example"
 
 
@@ -91,7 +92,7 @@ def lay(bench: Bench) -> None:
     )
     (home.reference / "sources.yaml").write_text(text + more, encoding="utf-8")
     for number, (request, course) in enumerate(COURSE.items()):
-        about = {"request_id": request, "source_id": "buoys", "tenant_id": "acme", "by": NEEDLE}
+        about = {"request_id": request, "source_id": "boys" if request == "r9" else "buoys", "tenant_id": "acme", "by": NEEDLE}
         for state, at in course:
             row = about | {"state": state, "occurred_at": f"2026-04-{at}:00:00Z"}
             lands(bench, "connect_requests", f"2026-04-{at[:2]}", [row], f"{number}-{state}.ndjson")
@@ -150,7 +151,7 @@ def test_the_queue_guesses_nothing(made: Bench) -> None:
         ("r8", "requested", 0),
     ]
     refused = made.rows("SELECT request_id, state, reason FROM marketplace.refused_events ORDER BY 1", "marketplace.refused_events")
-    assert refused == [("r1", "triaged", "duplicate"), ("r7", "connected", "transition")]
+    assert refused == [("r1", "triaged", "duplicate"), ("r7", "connected", "transition"), ("r9", "requested", "source")]
 
 
 def test_the_median_counts_who_still_waits(made: Bench) -> None:
@@ -330,11 +331,22 @@ def test_promised_hours_are_shown_exactly_and_a_list_that_is_cut_says_so(attempt
     files = {REPORT: (attempted.bundle / "data" / REPORT).read_bytes()}
     report = json.loads(files[REPORT])
     assert [(row["kind"], row["limit_hours"]) for row in report["partners"]] == [("resolution", "24"), ("response", "2.5")]
-    assert report["whole"] == {"open": len(report["open"]), "refused": 2, "issues": 2, "stray": 1}
+    assert report["whole"] == {"open": len(report["open"]), "refused": 3, "issues": 2, "stray": 1, "urgent": 2}
     assert b"The first" not in pages(files, "7")["marketplace/7.html"]
+    # r3 was never answered: eight days less a second (691 199 s) of 2.5 hours (9 000 s) and of 24 (86 400 s).
+    urgent = [(row["request_id"], row["kind"], row["used_hours"], row["limit_hours"], row["share"]) for row in report["urgent"]]
+    assert urgent == [
+        ("r3", "response", "191.999722222", "2.5", "76.799888888"),
+        ("r3", "resolution", "191.999722222", "24", "7.999988425"),
+    ]
+    page = pages(files, "7")["marketplace/7.html"].decode()
+    assert "Every export was verified offline." in page
+    report["ombuds"][0]["verified"] = 0
+    page = pages({REPORT: json.dumps(report).encode()}, "7")["marketplace/7.html"].decode()
+    assert ("Not every export verifies offline" in page, "was verified offline" in page) == (True, False)
     report["whole"]["refused"] = 140
     shown = pages({REPORT: json.dumps(report).encode()}, "7")["marketplace/7.html"].decode()
-    assert 'The first 2 of <span class="n" data-path="whole.refused" data-value="140">140</span>' in shown
+    assert 'The first 3 of <span class="n" data-path="whole.refused" data-value="140">140</span>' in shown
 
 
 def test_no_person_stands_in_bundle_page_or_export(
@@ -373,8 +385,8 @@ def test_an_export_is_named_in_the_journal_and_the_printed_command_verifies_it(
     body = journal_of(made.home).entries()[-1].body
     assert (body["subject"], body["subject_id"], body["period"], "bundle" in body) == ("tenant", "acme", "7", False)
     lines = (tmp_path / "ombuds-tenant-acme" / "data" / "trail.jsonl").read_text(encoding="utf-8").splitlines()
-    # It asked for buoys alone: 22 events, five decisions, the two packets and two clauses of buoys; what partners say is not the tenant's.
-    assert json.loads(lines[0])["records"] == {"requests": 22, "packets": 2, "decisions": 5, "demotions": 2, "feedback": 0}
+    # It asked for buoys alone, and once for what is no source: 23 events, five decisions, the two packets and two clauses of buoys; what partners say is not the tenant's.
+    assert json.loads(lines[0])["records"] == {"requests": 23, "packets": 2, "decisions": 5, "demotions": 2, "feedback": 0}
     retired = run(main, ["ombuds", "7", "--source", "eddies", "--out", str(tmp_path)])
     assert retired.exit_code == 0, retired.output
     assert json.loads((tmp_path / "ombuds-source-eddies" / "data" / "trail.jsonl").read_bytes().splitlines()[0])["records"]["packets"] == 2

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import rmtree
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # it names no exports
 
 from mc_pipelines.cli import main
+from mc_pipelines.demo_person import sign_packets
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import parse
 from mc_pipelines.evidence.people import read_people
@@ -407,13 +408,45 @@ def test_a_licence_holds_through_its_last_day_in_utc(signing: Signing) -> None:
     assert verify(signing.home, "tide-tables", AS_OF.replace(tzinfo=None)) == over
 
 
-def test_an_unfavourable_opinion_and_a_later_validation_earn_no_badge(signing: Signing) -> None:
+def test_an_assessment_is_signed_after_it_was_validated(signing: Signing) -> None:
+    signing.edit("dpia", lambda each: each["validation"].update(date="2026-05-02"))
+    early = signing.signed("dpia", at=datetime(2026, 5, 1, 23, 59, 59, tzinfo=UTC))
+    said = "signed on 2026-05-01, before it was validated on 2026-05-02"
+    with pytest.raises(MissionError, match=f"given: {said}"):
+        take(signing.home, early, "given")
+    signature_file(signing.file("dpia")).write_bytes(early)  # laid there by hand
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].why == said
+    take(signing.home, signing.signed("dpia", at=datetime(2026, 5, 2, tzinfo=UTC)), "given")  # the day itself is enough
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].ok
+
+
+def test_the_demo_signs_each_packet_on_the_day_of_its_validation(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    copytree(SAMPLE.reference / "marketplace", home.reference / "marketplace")
+    write_packets(home, read_sources(home))
+    # Two days before the first source is offered, 20 April, and before the last one, 4 May; sprint 35 is cut off on 11 May.
+    assert sign_packets(home).endswith("each dated as of the day of its validation (2026-04-18 to 2026-05-02)")
+    cutoff = datetime(2026, 5, 11, 23, 59, 59, tzinfo=UTC)
+    assert all(each.ok for source in read_sources(home) for each in verify(home, source.source_id, cutoff).values())
+
+
+def test_a_misspelt_kind_hides_no_other_fault(tmp_path: Path) -> None:
+    sound = licence(TIDES, "Foo") | {"expires": "31.12.2027"}
+    faults = ["$.licence", "$.expires"]
+    assert places(tmp_path, sound) == faults
+    assert places(tmp_path, sound | {"packet": "license"}) == ["$.packet", *faults]  # its keys tell
+    path = tmp_path / "licence.json"
+    path.write_text(json.dumps({"packet": "license"}), encoding="utf-8")
+    assert [each.where for each in check(path)] == ["$"] * 6 + ["$.packet"]  # its name tells: six keys are missing
+    path = tmp_path / "packet.json"
+    path.write_text(json.dumps({"packet": "license"}), encoding="utf-8")
+    assert [each.message for each in check(path)] == ["the document does not say which packet it is"]
+
+
+def test_an_unfavourable_opinion_earns_no_badge(signing: Signing) -> None:
     signing.edit("dpia", lambda each: each["dpo_opinion"].update(verdict="unfavourable"))
     signing.take_both()
     assert verify(signing.home, "tide-tables", AS_OF)["dpia"].why == "the opinion of Data protection officer of the partner is unfavourable"
-    signing.edit("dpia", lambda each: (each["dpo_opinion"].update(verdict="favourable"), each["validation"].update(date="2026-05-19")))
-    take(signing.home, signing.signed("dpia", at=AS_OF), "given")
-    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].why == "validated on 2026-05-19, after the instant asked for"
 
 
 def test_a_packet_with_problems_is_not_put_up_for_signature_and_never_counts(signing: Signing) -> None:

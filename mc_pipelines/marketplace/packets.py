@@ -21,7 +21,7 @@ from mc_pipelines.evidence.signoff import MAX_BYTES, SignOff, read_sign_off, req
 from mc_pipelines.home import Home
 from mc_pipelines.marketplace.located import Problem, located, read_bounded, shown
 from mc_pipelines.marketplace.packet_rules import rule_problems
-from mc_pipelines.marketplace.schemas import schema_problems
+from mc_pipelines.marketplace.schemas import properties, schema_problems
 
 KINDS = ("dpia", "licence")
 SIGN_OFF = "marketplace.packet"
@@ -82,20 +82,32 @@ def digest(document: Any) -> str:
 
 def check(path: Path) -> list[Problem]:
     """Every problem of a packet, in order of lines; empty when there is none. MissionError where the file cannot be read at all."""
-    return _checked(read_bounded(path))[1]
+    return _checked(path, read_bounded(path))[1]
 
 
-def _checked(data: bytes) -> tuple[Any, list[Problem]]:
+def _kind_of(path: Path, value: Any) -> str | None:
+    """Which packet a document is: as it says, else as its file is called, else the one that more of its keys belong to; None where nothing tells."""
+    said = value.get("packet") if isinstance(value, dict) else None
+    if said in KINDS:
+        return str(said)
+    named = next((kind for kind in KINDS if re.match(rf"{kind}\b", path.name)), None)
+    if named or not isinstance(value, dict):
+        return named
+    own = {kind: len(value.keys() & properties(kind)) for kind in KINDS}
+    return max(KINDS, key=lambda kind: own[kind]) if len(set(own.values())) > 1 else None
+
+
+def _checked(path: Path, data: bytes) -> tuple[Any, list[Problem]]:
     document = located(data)
     if document.broken:
         return None, list(document.problems)
     value = document.value
-    kind = value.get("packet") if isinstance(value, dict) else None
-    if kind not in KINDS:
+    kind = _kind_of(path, value)
+    if kind is None:
         remedy = f'Write "packet": "{KINDS[0]}" or "packet": "{KINDS[1]}".'
         unknown = Problem(shown(("packet",)), document.line(("packet",)), "the document does not say which packet it is", remedy)
         return value, [*document.problems, unknown]
-    found = {*document.problems, *schema_problems(document, str(kind)), *rule_problems(document, str(kind))}
+    found = {*document.problems, *schema_problems(document, kind), *rule_problems(document, kind)}
     return value, sorted(found, key=lambda each: (each.line or 0, each.where, each.message))
 
 
@@ -106,7 +118,7 @@ def read_packet(path: Path) -> dict[str, Any]:
 
 def _sound(path: Path) -> tuple[bytes, dict[str, Any]]:
     data = read_bounded(path)
-    document, problems = _checked(data)
+    document, problems = _checked(path, data)
     if problems:
         raise MissionError("\n".join(each.text(path) for each in problems))
     return data, document
@@ -150,6 +162,8 @@ def take(home: Home, signed: bytes, where: str) -> Path:
         raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet sign SOURCE --request` writes.")
     data, document = _read(home, source_id, str(kind))
     _about(sign_off, str(kind), source_id, data, document)
+    if fault := _too_early(sign_off, document):
+        raise MissionError(f"{where}: {fault}. Validate it first, then sign what was validated.")
     path = packet_file(home, source_id, str(kind))
     kept = path.parent / KEPT / f"{kind}-{sign_off.digest[:12]}.json"
     kept.parent.mkdir(exist_ok=True)
@@ -165,6 +179,12 @@ def _about(sign_off: SignOff, kind: str, source_id: str, data: bytes, document: 
         raise MissionError(f"signed is a {sign_off.kind}, not a {SIGN_OFF}")
     if sign_off.statement != statement(kind, source_id, data, document):
         raise MissionError(f"{kind} of {source_id}: the signature is about other bytes; what stands here was never signed")
+
+
+def _too_early(sign_off: SignOff, document: Mapping[str, Any]) -> str:
+    """That an assessment was signed before the day (UTC) on which it was validated, empty where it was not: nobody can know what is to come."""
+    signed, validated = sign_off.signed_at.astimezone(UTC).date(), document.get("validation", {}).get("date")
+    return f"signed on {signed}, before it was validated on {validated}" if validated and signed < date.fromisoformat(validated) else ""
 
 
 def pairs(home: Home, source_id: str) -> tuple[Pair, ...]:
@@ -193,6 +213,8 @@ def _pair(people: Sequence[Person], source_id: str, kind: str, path: Path, file:
         _about(sign_off, kind, source_id, data, document)
     except MissionError as error:
         return Pair(kind, file, f"not signed: {_said(error, path)}", data, digested)
+    if fault := _too_early(sign_off, document):
+        return Pair(kind, file, fault, data, digested)
     return Pair(kind, file, "", data, digested, signature, sign_off.person.person, sign_off.signed_at)
 
 
@@ -232,7 +254,5 @@ def _against(document: Mapping[str, Any], moment: datetime) -> str:
     if document["packet"] == "licence":
         over = moment.date() > date.fromisoformat(document["expires"])
         return f"expired: its last day was {document['expires']}" if over else ""
-    if document["dpo_opinion"]["verdict"] == "unfavourable":
-        return f"the opinion of {document['dpo_opinion']['name']} is unfavourable"
-    day = document["validation"]["date"]
-    return f"validated on {day}, after the instant asked for" if date.fromisoformat(day) > moment.date() else ""
+    opinion = document["dpo_opinion"]
+    return f"the opinion of {opinion['name']} is unfavourable" if opinion["verdict"] == "unfavourable" else ""

@@ -25,6 +25,14 @@ LISTS = {
         "WHERE requests.counted = 1 AND requests.closed_at IS NULL ORDER BY requests.requested_at, requests.request_id",
         SHOWN,
     ),
+    "urgent": (
+        "SELECT request_id, partner_id, kind, basis, "
+        f"{HOURS.format('used')} AS used_hours, {HOURS.format('limit_seconds')} AS limit_hours, "
+        "CAST(used * 1000000000 // limit_seconds AS DECIMAL(28, 0)) * CAST('0.000000001' AS DECIMAL(10, 9)) AS share, breached, at_risk "
+        "FROM (SELECT *, CASE basis WHEN 'business' THEN business_seconds ELSE calendar_seconds END AS used FROM marketplace.clocks) "
+        "WHERE stopped_at IS NULL AND (breached = 1 OR at_risk = 1) ORDER BY share DESC, request_id, kind",
+        SHOWN,
+    ),
     "refused": (
         "SELECT request_id, state, occurred_at, reason, detail FROM marketplace.refused_events ORDER BY occurred_at DESC, request_id, state, reason, detail",
         SHOWN,
