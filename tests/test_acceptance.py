@@ -10,6 +10,7 @@ from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, GateResult, read_gates
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.site.build import BOUNDS
 
 YAML = """metering.variance_meters:
   - gate: metering_variance
@@ -85,6 +86,7 @@ def test_strict_bounds_of_every_column_expectation(
     )
     result = judge(tmp_path, values, text=text)
     assert (result.status, f"{result.bound} {result.threshold}") == (status, bound)
+    assert result.bound in BOUNDS  # the scoreboard has a sign for it
     assert "both must pass" not in result.reason  # Great Expectations says the same
 
 
