@@ -30,6 +30,7 @@ from mc_pipelines.evidence.reproduce import reproduce
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.signoff import SIGN_OFF_TYPE, signed
 from mc_pipelines.evidence.verify import verify
+from mc_pipelines.home import Home
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.marketplace.declared import read_sources
 from mc_pipelines.marketplace.packets import packet_file, packet_request, signature_file, take
@@ -38,6 +39,7 @@ from mc_pipelines.marketplace.report import REPORT
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.runner import materialise
 from mc_pipelines.showing import show_scoreboard, show_window
+from mc_pipelines.windows import in_use
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -136,6 +138,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_bench: Callable[[Path], 
 @pytest.fixture(scope="module")
 def attempted(made: Bench) -> Attempt:
     return attempt(made.home, "marketplace", "7", requested_by="kim")
+
+
+def test_forms_are_not_staged_before_the_home_uses_the_marketplace(made: Bench, tmp_path: Path) -> None:
+    copytree(made.home.reference, tmp_path / "reference")
+    home, wanted = Home(tmp_path), {"staging.feedback", "marketplace.partners", "marketplace.issues"}
+    assert {model.key for model in in_use(home, made.shop.catalog)} >= wanted
+    (home.reference / "sprints.yaml").unlink()
+    # Which partners there are is the marketplace's to say: without its sprints nobody could judge a form.
+    assert not {model.key for model in in_use(home, made.shop.catalog)} & wanted
 
 
 def test_the_queue_guesses_nothing(made: Bench) -> None:
