@@ -63,7 +63,8 @@ def lay(root: Path, last: date, decisions: int, requests: int) -> list[str]:
     sources = read_sources(home)
     write_packets(home, sources)
     sign_packets(home)
-    live, partners = [each.source_id for each in sources if each.status == "live"], [each.partner_id for each in read_partners(home)]
+    live = [each.source_id for each in sources if each.status_on(last) == "live"]
+    partners = [each.partner_id for each in read_partners(home)]
     marketplace(home.landing, live, list(stages), partners, FIRST, last, requests, ISSUES, 1, place=new_file)
     return [start.isoformat() for start in starts]
 

@@ -96,8 +96,9 @@ def _expectation(gate: Gate) -> Any:
         for key, value in (("min_value", gate.between.min_value), ("max_value", gate.between.max_value))
         if value is not None
     }
+    strict = {name: True for name in ("strict_min", "strict_max") if getattr(gate.between, name)}
     column = {"column": gate.between.column} if gate.between.column else {}
-    return getattr(gx.expectations, name)(**column, **bounds, severity=gate.severity, meta={"gate": gate.gate})
+    return getattr(gx.expectations, name)(**column, **bounds, **strict, severity=gate.severity, meta={"gate": gate.gate})
 
 
 def observed(gate: Gate, judged: Judged) -> Decimal:
@@ -113,11 +114,11 @@ def observed(gate: Gate, judged: Judged) -> Decimal:
         return quotient(total(values), Decimal(len(values)))
     if "_min_" in gate.expectation:
         return min(values)
-    return max(values) if "_max_" in gate.expectation else min(values, key=lambda value: margin(gate, value))
+    return max(values) if "_max_" in gate.expectation else min(values, key=lambda value: (margin(gate, value), gate.between.holds(value)))
 
 
 def margin(gate: Gate, value: Decimal) -> Decimal:
-    """Signed headroom to the nearer bound, in the gate's unit; negative where it is broken."""
+    """Signed headroom to the nearer bound, in the gate's unit; negative where it is broken, and at 0 a strict bound is broken too."""
     rooms = []
     if gate.between.max_value is not None:
         rooms.append(EXACT.subtract(gate.between.max_value, value))
@@ -137,7 +138,7 @@ def _result(
 ) -> GateResult:
     value = None if missing else observed(gate, judged)
     room = None if value is None else margin(gate, value)
-    exact = room is not None and room >= 0
+    exact = value is not None and gate.between.holds(value)
     status: Status = "no_evidence" if missing else "passed" if exact and agreed else "failed"
     rows = _offending(con, gate, view) if status != "passed" else []
     count = len(rows)

@@ -117,7 +117,8 @@ def compute(
     results = evaluate(con, gates, {gate.table: gate.table for gate in gates}, window.name)
     files = table_files(con, shop.catalog.judged(deliverable)) | gates_file(results)
     if (report_of := shop.catalog.exit_of(deliverable).report) is not None:
-        files |= {path: canonical(document) for path, document in named(report_of)(con, window).items()}
+        documents = named(report_of)(con, window)
+        files |= {path: each if isinstance(each, bytes) else canonical(each) for path, each in documents.items()}
     return Judged(deliverable, window, pins, gates, results, files)
 
 

@@ -9,14 +9,29 @@ from zoneinfo import ZoneInfo
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Calendar, Sprint, read, read_calendar, read_sprints
-from mc_pipelines.reference_tables import fingerprint, relation_of
+from mc_pipelines.reference_tables import fingerprint as declared
+from mc_pipelines.reference_tables import relation_of
 
 if TYPE_CHECKING:
     import duckdb
 
-    from mc_pipelines.runner import Work
+    from mc_pipelines.catalog import Model
+    from mc_pipelines.runner import Work, Workshop
 
-__all__ = ["fingerprint"]  # the runner asks the module that computes a table
+SPRINTS = {
+    "sprint": "DATE",
+    "name": "VARCHAR",
+    "last_day": "DATE",
+    "start_utc": "TIMESTAMP",
+    "end_utc": "TIMESTAMP",
+    "cutoff_day": "DATE",
+}
+
+
+def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
+    """What is declared; of sprints also the columns, so that a table made by older code is made again."""
+    found = declared(shop, model, window)
+    return f"{found} {' '.join(SPRINTS)}" if model.key == "reference.sprints" else found
 
 
 def days(first: str, last: str | None = None) -> list[str]:
@@ -121,6 +136,5 @@ def cutoff_of(sprint: Sprint) -> date:
 
 
 def sprints(work: "Work") -> "duckdb.DuckDBPyRelation":
-    schema = {"sprint": "DATE", "name": "VARCHAR", "start_utc": "TIMESTAMP", "end_utc": "TIMESTAMP", "cutoff_day": "DATE"}
-    rows = ((each.first, each.sprint, *sprint_instants(each), cutoff_of(each)) for each in read_sprints(work.shop.home))
-    return relation_of(work, schema, rows)
+    rows = ((each.first, each.sprint, each.last, *sprint_instants(each), cutoff_of(each)) for each in read_sprints(work.shop.home))
+    return relation_of(work, SPRINTS, rows)

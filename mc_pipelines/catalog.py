@@ -76,7 +76,7 @@ class Exit(Declared):
     declared: str | None = None
     """What reads all that a home declares for it, so that `mission lint` finds what is wrong: (home) -> nothing, or MissionError."""
     report: str | None = None
-    """What its bundles hold beside rows and gates: (connection with the window's tables, window) -> JSON documents by path."""
+    """What its bundles hold beside rows and gates: (connection with the window's tables, window) -> documents by path, JSON values or bytes."""
     pages: str | None = None
     """How they are drawn: (payload files by path, window name) -> files of the site by path."""
     publishes: Mapping[str, Publication] = Field(default_factory=dict)

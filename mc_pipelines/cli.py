@@ -18,6 +18,7 @@ from mc_pipelines import (
     cli_close,
     cli_edition,
     cli_evidence,
+    cli_feedback,
     cli_finance,
     cli_home,
     cli_ombuds,
@@ -218,6 +219,7 @@ for _command in (
     *cli_evidence.COMMANDS,
     *cli_home.COMMANDS,
     *cli_packet.COMMANDS,
+    *cli_feedback.COMMANDS,
     *cli_rating.COMMANDS,
 ):
     main.add_command(_command)

@@ -19,27 +19,14 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder that the signed bundle is put into.")
 def ombuds(sprint: str, source: str | None, tenant: str | None, out: Path) -> None:
     """Export one source's or tenant's whole trail, redacted and signed. Example: mission ombuds 35 --source tide-tables --out exports"""
-    from datetime import date, datetime
-
-    from mc_pipelines.attempts import pinned
-    from mc_pipelines.engine import connect
-    from mc_pipelines.evidence.signing import signer
-    from mc_pipelines.marketplace.ombuds_marts import signed, trail
-    from mc_pipelines.report import month_views
-    from mc_pipelines.runner import Workshop
-    from mc_pipelines.windows import sprint_named
+    from mc_pipelines.attempts import requester
+    from mc_pipelines.marketplace.ombuds_export import export_trail
 
     if (source is None) == (tenant is None):
         raise MissionError("name one of --source and --tenant")
-    home = Home.find()
-    window, shop, con = sprint_named(home, sprint), Workshop.open(home), connect()
-    pins = pinned(shop, "marketplace")
-    month_views(shop, con, window.key, sorted(pins), pins)
     subject: Subject = "source" if source is not None else "tenant"
-    named, as_of = str(source or tenant), datetime.fromisoformat(window.as_of).replace(tzinfo=None)
-    made = trail(con, home, subject, named, date.fromisoformat(window.key), as_of)
-    bundle = signed(out, f"ombuds-{subject}-{named}", made, as_of, signer(home.keys))
-    click.echo(f"records  {sum(made.counts.values())}\nbundle   {bundle.path}\nverify   mission verify {bundle.path}")
+    made = export_trail(Home.find(), sprint, subject, str(source or tenant), out, requester())
+    click.echo(f"records  {made.records}\nbundle   {made.path}\nentry    {made.entry}\nverify   mission verify {made.path}")
 
 
 COMMANDS = (ombuds,)

@@ -13,6 +13,8 @@ EARLIEST, LATEST = "1970-01-01", "2200-01-01"
 NUMBER = r"-?[0-9]{1,29}(\.[0-9]{1,9}0*)?"
 INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 LOCAL = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+PARTNERS = "marketplace.partners"
+"""The table of declared partners; a contract that asks for one needs it."""
 EXACT_DIGITS = 15
 """Digits that a JSON number with a fraction keeps in DuckDB; more are refused unless the value is written as text."""
 TYPES = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "number": "DECIMAL(38,9)", "array": "VARCHAR"}
@@ -118,6 +120,8 @@ def related(field: str, to: str) -> tuple[str, str] | None:
     """
     if to == "tenants.tenant_id":
         return f"{field}:unknown_tenant", f'"{field}" IS NOT NULL AND "{field}" NOT IN (SELECT tenant_id FROM reference.tenants)'
+    if to == "partners.partner_id":
+        return f"{field}:unknown_partner", f'"{field}" IS NOT NULL AND "{field}" NOT IN (SELECT partner_id FROM {PARTNERS})'
     if to == "calendar.instants":
         at = f'"typed {field}"'
         possible = f"{at} >= TIMESTAMP '{EARLIEST}' AND {at} < TIMESTAMP '{LATEST}'"

@@ -3,7 +3,7 @@
 Nobody vouches for that key. A home that declares people of its own keeps them, and signs its explanations itself.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,8 +17,8 @@ from mc_pipelines.evidence.own_key import from_file
 from mc_pipelines.evidence.people import by_key, people_file, read_people
 from mc_pipelines.evidence.signoff import signed
 from mc_pipelines.home import Home
-from mc_pipelines.marketplace.declared import read_sources
-from mc_pipelines.marketplace.packets import KINDS, packet_file, packet_request, signature_file, take
+from mc_pipelines.marketplace.declared import Source, read_sources
+from mc_pipelines.marketplace.packets import KINDS, packet_file, packet_request, read_packet, signature_file, take
 from mc_pipelines.reference import read
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PERSON = "development"
 MADE = "# Made by the demo. The private half lies in keys/; nobody vouches for it.\n"
-SIGNED_AT = datetime(2026, 4, 2, 9, tzinfo=UTC)
+SIGNS_AT = time(9, tzinfo=UTC)
 
 
 def sign_explanations(home: Home, month: str) -> str:
@@ -48,14 +48,14 @@ def sign_explanations(home: Home, month: str) -> str:
 
 
 def sign_packets(home: Home) -> str:
-    """Sign every packet of the home's sources that nobody signed yet, on a day of the sample; returns what was done in a line.
+    """Sign every packet of the home's sources that nobody signed yet, dated as of its validation; returns what was done in a line.
 
-    The sample's packets are invented with their dates. The day is theirs: what is signed after a sprint counts in none that is over.
+    The sample's packets are invented with their dates. The days are theirs: what is signed after a sprint counts in none that is over.
     """
     path = home.keys / f"{PERSON}-person.key"
     _declare(home, path)
     waiting = [
-        (source.source_id, kind)
+        (source, kind)
         for source in read_sources(home)
         for kind in KINDS
         if (file := packet_file(home, source.source_id, kind)).exists() and not signature_file(file).exists()
@@ -66,9 +66,20 @@ def sign_packets(home: Home) -> str:
     own = from_file(path, str) if path.exists() else None
     if own is None or by_key(people, own.public_key()) is None:
         return f"{len(waiting)} packets await a signature of somebody in {people_file(home)}: mission packet sign SOURCE"
-    for source_id, kind in waiting:
-        take(home, signed(parse(packet_request(home, source_id, kind, "demo")), own, people, SIGNED_AT), "demo")
-    return f"{len(waiting)} packets signed with the development key {path} as of {SIGNED_AT:%Y-%m-%d}, for which nobody vouches"
+    for source, kind in waiting:
+        at = datetime.combine(_validated(home, source), SIGNS_AT)
+        take(home, signed(parse(packet_request(home, source.source_id, kind, "demo")), own, people, at), "demo")
+    days = sorted({_validated(home, source) for source, _ in waiting})
+    return (
+        f"{len(waiting)} packets signed with the development key {path}, for which nobody vouches, "
+        f"each dated as of the day of its validation ({days[0]} to {days[-1]})"
+    )
+
+
+def _validated(home: Home, source: Source) -> date:
+    """The day on which a source's assessment was validated; of one that has none, the day from which it is offered."""
+    path = packet_file(home, source.source_id, "dpia")
+    return date.fromisoformat(read_packet(path)["validation"]["date"]) if path.exists() else source.offered
 
 
 def _declare(home: Home, path: "Path") -> None:

@@ -27,13 +27,21 @@ EXPECTATIONS: Mapping[str, bool] = {
 
 
 class Between(BaseModel):
-    """The arguments of a `*_to_be_between` expectation. Bounds are written as numbers and kept as exact decimals."""
+    """The arguments of a `*_to_be_between` expectation. Bounds are written as numbers and kept as exact decimals; a strict one is not met itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str | None = None
     min_value: Decimal | None = None
     max_value: Decimal | None = None
+    strict_min: bool = False
+    strict_max: bool = False
+
+    def holds(self, value: Decimal) -> bool:
+        """Whether a value keeps every bound, compared exactly."""
+        low, high = self.min_value, self.max_value
+        above = low is None or value > low or (value == low and not self.strict_min)
+        return above and (high is None or value < high or (value == high and not self.strict_max))
 
 
 class Gate(BaseModel):
@@ -64,15 +72,17 @@ class Gate(BaseModel):
             if low is not None and low == high
             else "between"
             if low is not None and high is not None
-            else ">="
+            else f">{'' if self.between.strict_min else '='}"
             if low is not None
-            else "<="
+            else f"<{'' if self.between.strict_max else '='}"
         )
 
     @property
     def threshold(self) -> str:
         low, high = self.between.min_value, self.between.max_value
-        return f"{low}..{high}" if self.bound == "between" else str(low if low is not None else high)
+        if self.bound == "between":
+            return f"{'>' if self.between.strict_min else ''}{low}..{'<' if self.between.strict_max else ''}{high}"
+        return str(low if low is not None else high)
 
 
 Status = Literal["passed", "failed", "no_evidence"]
@@ -184,6 +194,8 @@ def _gate(path: Path, text: str, table: str, item: dict[str, Any]) -> Gate:
 def _demands(where: str, gate: Gate) -> None:
     if gate.between.min_value is None and gate.between.max_value is None:
         raise MissionError(f"{where}: gate {gate.gate} has no bound. Give min_value, max_value or both.")
+    if fault := _strict_fault(gate.between):
+        raise MissionError(f"{where}: gate {gate.gate}: {fault}")
     if EXPECTATIONS[gate.expectation] != (gate.between.column is not None):
         raise MissionError(
             f"{where}: gate {gate.gate}: {gate.expectation} {'needs' if EXPECTATIONS[gate.expectation] else 'takes no'} column."
@@ -192,3 +204,13 @@ def _demands(where: str, gate: Gate) -> None:
         raise MissionError(f"{where}: critical gate {gate.gate} names no runbook. Add `runbook: docs/runbooks/{gate.gate}.md`.")
     if gate.runbook is not None and not (CHECKOUT / gate.runbook).exists():
         raise MissionError(f"{where}: gate {gate.gate}: runbook {gate.runbook} does not exist. Write it, or correct the path.")
+
+
+def _strict_fault(between: Between) -> str:
+    """What is wrong with a strict bound, empty where nothing is."""
+    low, high = between.min_value, between.max_value
+    if (between.strict_min and low is None) or (between.strict_max and high is None):
+        return "a strict bound needs its value. Give min_value beside strict_min, max_value beside strict_max."
+    if low is not None and low == high and (between.strict_min or between.strict_max):
+        return f"no value is strictly within {low}..{high}. Take the strict bound away."
+    return ""

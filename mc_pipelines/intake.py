@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import contracts, fields, landing, personal, rawlines, staging
-from mc_pipelines.contracts import Contract
+from mc_pipelines.contracts import PARTNERS, Contract
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
@@ -122,6 +122,7 @@ def _known(shop: "Workshop", table: str) -> dict[str, dict[str, tuple[str, int]]
 def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Accepted and refused rows of one file, wherever it lies; nothing is written."""
     from mc_pipelines.calendars import calendar_instants
+    from mc_pipelines.marketplace.declared import read_partners
     from mc_pipelines.reference import read, read_calendar
 
     contract, file = contract_of(home, source), landing.single(path)
@@ -132,6 +133,10 @@ def try_rows(home: "Home", path: Path, source: str) -> tuple[list[dict[str, Any]
     con.executemany("INSERT INTO reference.tenants VALUES (?)", [[tenant.tenant_id] for tenant in read(home, "tenants")] or [[""]])
     con.execute("CREATE TABLE reference.calendar (begins TIMESTAMP, ends TIMESTAMP)")
     con.execute("INSERT INTO reference.calendar VALUES (?, ?)", calendar_instants(read_calendar(home)))
+    if any(PARTNERS in rule for _, rule in contract.rules):
+        con.execute("CREATE SCHEMA marketplace")
+        con.execute(f"CREATE TABLE {PARTNERS} (partner_id VARCHAR)")
+        con.executemany(f"INSERT INTO {PARTNERS} VALUES (?)", [[each.partner_id] for each in read_partners(home)] or [[""]])
     result = staging.stage(con, contract, [("1970-01-01", file)])
     for (why,) in result.facts.filter("left_because IS NOT NULL").project("left_because").fetchall():
         raise MissionError(f"{path}: {why}.")

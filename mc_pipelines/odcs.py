@@ -91,7 +91,7 @@ def _rules(path: Path, schema: Any) -> Iterator[tuple[str, str]]:
             if rule is None:
                 where = f"{path}:{line_at(path, ('schema', 0, 'properties', at))}"
                 raise MissionError(
-                    f"{where}: {field.name}: relationship to {each.to!r}; known are tenants.tenant_id and calendar.instants."
+                    f"{where}: {field.name}: relationship to {each.to!r}; known are tenants.tenant_id, partners.partner_id and calendar.instants."
                 )
             yield rule
 

@@ -90,7 +90,7 @@ def job_of(deliverable: str, every: str) -> str:
 def in_use(home: Home, catalog: "Catalog") -> "tuple[Model, ...]":
     """The tables whose landing sources the home declares, upstream first; those of sprints only where it declares sprints.
 
-    A home that has no marketplace builds none of its tables, and is judged by none of its gates.
+    A table whose inputs are not in use is not either. A home that has no marketplace builds none of its tables, and is judged by none of its gates.
     """
     from mc_pipelines.reference import read_sources
 
@@ -98,4 +98,9 @@ def in_use(home: Home, catalog: "Catalog") -> "tuple[Model, ...]":
     unread = {model.key for model in catalog.ordered() if not catalog.sources_of(model) <= declared}
     lame = {name for name, each in catalog.deliverables.items() if each.exit and each.exit.every == "sprint" and not sprints}
     lame |= {model.deliverable for model in catalog.ordered() if model.judged and model.key in unread}
-    return tuple(model for model in catalog.ordered() if model.key not in unread and model.deliverable not in lame)
+    found: dict[str, Model] = {}
+    for model in catalog.ordered():
+        whole = all(catalog.owner_of(dep).key in found for dep in model.deps)
+        if whole and model.key not in unread and model.deliverable not in lame:
+            found[model.key] = model
+    return tuple(found.values())

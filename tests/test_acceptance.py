@@ -10,6 +10,7 @@ from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, GateResult, read_gates
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.site.build import BOUNDS
 
 YAML = """metering.variance_meters:
   - gate: metering_variance
@@ -51,6 +52,53 @@ def test_beyond_the_threshold_fails_and_shows_the_rows(tmp_path: Path) -> None:
     assert result.offending == [{"meter": "m1", "ratio": "0.004"}, {"meter": "m2", "ratio": "0.003"}]
 
 
+STRICT = YAML.replace("max_value: 0.0025}", "max_value: 0.0025, strict_max: true}").replace("ratio > $max", "ratio >= $max")
+
+
+def test_a_strict_bound_is_broken_by_its_own_value(tmp_path: Path) -> None:
+    at = judge(tmp_path, ["0.001", "0.0025"], text=STRICT)
+    assert (at.status, at.bound, at.threshold, at.margin, at.offending_count) == ("failed", "<", "0.0025", "0", 1)
+    below = judge(tmp_path, ["0.0024"], text=STRICT)
+    assert (below.status, below.margin, below.reason) == ("passed", "0.0001", "Observed 0.0024 ratio, required < 0.0025.")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expectation", "values", "status", "bound"),
+    [
+        ("min_value: 2, strict_min: true", "min", ["2", "3"], "failed", "> 2"),
+        ("min_value: 2, strict_min: true", "min", ["2.000001", "3"], "passed", "> 2"),
+        ("min_value: 2", "min", ["2"], "passed", ">= 2"),
+        ("min_value: 1, max_value: 2, strict_max: true", "values", ["1", "1.5"], "passed", "between 1..<2"),
+        ("min_value: 1, max_value: 2, strict_max: true", "values", ["1", "2"], "failed", "between 1..<2"),
+        ("min_value: 1, max_value: 2, strict_min: true", "values", ["1", "2"], "failed", "between >1..2"),
+        ("max_value: 3, strict_max: true", "sum", ["1", "2"], "failed", "< 3"),
+        ("max_value: 3, strict_max: true", "mean", ["1", "4"], "passed", "< 3"),
+    ],
+)
+def test_strict_bounds_of_every_column_expectation(
+    tmp_path: Path, bounds: str, expectation: str, values: list[str], status: str, bound: str
+) -> None:
+    name = "expect_column_values_to_be_between" if expectation == "values" else f"expect_column_{expectation}_to_be_between"
+    text = (
+        YAML.replace("expect_column_max_to_be_between", name)
+        .replace("max_value: 0.0025", bounds)
+        .replace("ratio > $max_value", "ratio = ratio")
+    )
+    result = judge(tmp_path, values, text=text)
+    assert (result.status, f"{result.bound} {result.threshold}") == (status, bound)
+    assert result.bound in BOUNDS  # the scoreboard has a sign for it
+    assert "both must pass" not in result.reason  # Great Expectations says the same
+
+
+def test_a_strict_row_count_is_judged(tmp_path: Path) -> None:
+    text = YAML.replace(
+        "expect_column_max_to_be_between: {column: ratio, max_value: 0.0025}",
+        "expect_table_row_count_to_be_between: {max_value: 2, strict_max: true}",
+    )
+    result = judge(tmp_path, ["1", "2"], text=text.replace("ratio > $max_value", "ratio = ratio"))
+    assert (result.status, result.reason.count("both must pass")) == ("failed", 0)
+
+
 def test_a_float_would_pass_where_the_exact_decimal_fails(tmp_path: Path) -> None:
     assert float(Decimal("0.00250000000000000001")) == 0.0025  # what Great Expectations compares
     result = judge(tmp_path, ["0.00250000000000000001"])
@@ -86,6 +134,8 @@ def test_an_infinite_value_fails(tmp_path: Path) -> None:
         ("docs/runbooks/metering_variance.md", "docs/runbooks/none.md", "does not exist"),
         ("max_value: 0.0025", "max_vlaue: 0.0025", "max_vlaue"),
         (", max_value: 0.0025", "", "no bound"),
+        ("max_value: 0.0025", "max_value: 0.0025, strict_min: true", "a strict bound needs its value"),
+        ("max_value: 0.0025", "min_value: 1, max_value: 1, strict_max: true", "no value is strictly within"),
         ("column: ratio, ", "", "needs column"),
     ],
 )

@@ -97,7 +97,7 @@ def test_an_unknown_country_is_named_with_those_there_are() -> None:
 
 
 def request(*steps: tuple[str, str]) -> Request:
-    return fold(Event("r1", "tides", "acme", state, at(when), (0,)) for state, when in steps)[0][0]
+    return fold((Event("r1", "tides", "acme", state, at(when), (0,)) for state, when in steps), {"tides"})[0][0]
 
 
 def test_a_request_has_both_clocks_in_both_times() -> None:

@@ -3,15 +3,19 @@
 import json
 import re
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mc_pipelines.cli import main
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.intake import try_rows
 from mc_pipelines.marketplace.declared import Tag, Tagging, read_tagging
-from mc_pipelines.marketplace.feedback import Action, Feedback, check_form, groups, issues, normalised, tags_of
+from mc_pipelines.marketplace.feedback import Action, Feedback, check_form, first_landed, groups, issues, normalised, tags_of
 
 START = datetime.fromisoformat("2026-05-04T09:00:00")
 AS_OF = datetime.fromisoformat("2026-05-18T00:00:00")
@@ -19,14 +23,23 @@ TEMPLATE = CHECKOUT / "docs" / "product" / "mpd_partner_feedback_template.md"
 TAGS = Tagging(duplicate_days=14, tags=(Tag(tag="slow", any_of=("slow", "time out")),))
 
 
-def remark(name: str, text: str = "It is slow", days: float = 0, partner: str = "north", category: str = "bug") -> Feedback:
-    return Feedback(name, partner, category, "low", text, START + timedelta(days=days))
+def remark(
+    name: str, text: str = "It is slow", days: float = 0, partner: str = "north", category: str = "bug", severity: str = "low"
+) -> Feedback:
+    return Feedback(name, partner, category, severity, text, START + timedelta(days=days))
 
 
 def action(
-    name: str, about: str, state: str = "open", due: str = "2026-05-20", recorded: float = 1, owner: str = "team:data", landed: int = 0
+    name: str,
+    about: str,
+    state: str = "open",
+    due: str = "2026-05-20",
+    recorded: float = 1,
+    owner: str = "team:data",
+    landed: int = 0,
+    partner: str = "north",
 ) -> Action:
-    return Action(name, about, owner, date.fromisoformat(due), state, START + timedelta(days=recorded), (landed,))
+    return Action(name, partner, about, owner, date.fromisoformat(due), state, START + timedelta(days=recorded), (landed,))
 
 
 def form(**changes: Any) -> bytes:
@@ -58,6 +71,54 @@ def test_the_example_of_the_template_is_accepted_and_names_every_field() -> None
 )
 def test_every_fault_of_a_form_is_named(changes: dict[str, Any], places: list[str]) -> None:
     assert [each.where for each in check_form(form(**changes))] == places
+
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({}, ""),
+    ({"contact_consent": "yes", "contact": "data@example.org"}, ""),
+    ({"feedback_id": "F 1"}, "feedback_id:pattern"),
+    ({"feedback_id": "f" * 65}, "feedback_id:pattern"),
+    ({"feedback_id": "f1\n"}, "feedback_id:pattern"),
+    ({"contact": "data@example.org"}, "contact:consent"),
+    ({"contact_consent": "yes", "contact": " "}, "contact:blank"),
+    ({"contact_consent": "yes", "contact": "x" * 201}, "contact:maxLength"),
+    ({"category": "praise"}, "category:pattern"),
+    ({"severity": "huge"}, "severity:pattern"),
+    ({"text": " \n"}, "text:blank"),
+    ({"text": "\u00a0\u2003\x85\x1f"}, "text:blank"),
+    ({"text": "ä"}, ""),
+    ({"text": "ä" * 4000}, ""),
+    ({"text": "x" * 4001}, "text:maxLength"),
+    ({"text": None}, "text:missing"),
+    ({"submitted_at": "2026-05-04T09:30:00"}, "submitted_at:zone"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), FAULTS)
+def test_a_row_is_refused_at_the_door_for_what_the_form_is_refused_for(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "form.ndjson"
+    path.write_text(json.dumps(json.loads(form(**changes))) + "\n", encoding="utf-8")
+    accepted, refused = try_rows(Home(CHECKOUT / "data"), path, "feedback")
+    assert [each["reasons"] for each in refused] == ([reason] if reason else [])
+    assert len(accepted) + len(refused) == 1
+    assert bool(check_form(form(**changes))) == bool(reason)
+
+
+def test_a_form_of_a_partner_that_nobody_declared_is_quarantined(tmp_path: Path) -> None:
+    path = tmp_path / "form.ndjson"
+    path.write_text(json.dumps(json.loads(form(partner_id="nobody"))) + "\n", encoding="utf-8")
+    assert [each["reasons"] for each in try_rows(Home(CHECKOUT / "data"), path, "feedback")[1]] == ["partner_id:unknown_partner"]
+
+
+def test_the_command_lists_every_fault_with_its_path(tmp_path: Path) -> None:
+    path, run = tmp_path / "form.json", CliRunner().invoke
+    path.write_bytes(form())
+    sound = run(main, ["feedback", "check", str(path)])
+    assert (sound.exit_code, sound.output) == (0, f"{path}: no problems\n")
+    path.write_bytes(form(category="praise", contact="data@example.org"))
+    bad = run(main, ["feedback", "check", str(path), "--json"])
+    assert (bad.exit_code, [each["where"] for each in json.loads(bad.output)]) == (1, ["$.category", "$.contact"])
+    assert run(main, ["feedback", "check", str(path)]).output.splitlines()[-1] == "2 problem(s)"
 
 
 def test_a_form_that_is_no_json_is_said() -> None:
@@ -136,11 +197,30 @@ def test_an_action_on_any_remark_of_an_issue_tracks_it_and_the_newest_row_counts
         action("a1", "f2", due="2026-12-01", recorded=30),
     ]
     (issue, other), orphans = issues(remarks, actions, TAGS, AS_OF)
-    assert (issue.issue_id, issue.feedback_ids, issue.tags, issue.tracked) == ("f1", ("f1", "f2"), ("slow",), True)
+    assert (issue.issue_id, issue.feedback_ids, issue.tags, issue.tracked) == ("north/f1", ("f1", "f2"), ("slow",), True)
     assert [(each.action_id, each.state) for each in issue.actions] == [("a1", "open"), ("a2", "done")]
     assert issue.overdue  # a1 was due on the 17th, which is over at the instant asked for
     assert (other.tags, other.tracked, other.overdue) == ((), False, False)
     assert [each.action_id for each in orphans] == ["a3"]
+
+
+def test_two_partners_may_call_a_form_the_same_and_an_action_names_one_of_them() -> None:
+    remarks = [remark("f1"), remark("f1", "It is late", partner="south")]
+    found, stray = issues(remarks, [action("a1", "f1", partner="south"), action("a2", "f1", partner="east")], TAGS, AS_OF)
+    assert [(each.issue_id, len(each.actions)) for each in found] == [("north/f1", 0), ("south/f1", 1)]
+    assert [each.action_id for each in stray] == ["a2"]
+
+
+def test_an_issue_is_as_bad_as_its_worst_remark() -> None:
+    remarks = [remark("f1", severity="medium"), remark("f2", days=1, severity="critical"), remark("f3", days=2, severity="high")]
+    assert [each.severity for each in issues(remarks, [], TAGS, AS_OF)[0]] == ["critical"]
+
+
+def test_the_first_copy_of_a_form_counts_and_others_that_differ_are_counted() -> None:
+    landed = [remark("f1"), remark("f1"), remark("f1", severity="high"), remark("f1", "Other"), remark("f1", "Other", partner="south")]
+    first, differing = first_landed(landed)
+    assert first == (landed[0], landed[4])
+    assert differing == {("north", "f1"): 2, ("south", "f1"): 0}
 
 
 @pytest.mark.parametrize(

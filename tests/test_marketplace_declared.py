@@ -1,7 +1,7 @@
 """What a home declares of its marketplace is read strictly; each fault names file, line, value and remedy."""
 
 import shutil
-from datetime import time
+from datetime import date, time
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,9 +22,21 @@ def home(tmp_path: Path) -> Home:
 
 def test_the_samples_declare_eleven_live_sources_of_five_partners(home: Home) -> None:
     sources, partners = read_sources(home), read_partners(home)
-    assert [each.status for each in sources].count("live") == 11
+    assert [each.status_on(date(2026, 5, 8)) for each in sources].count("live") == 11
     assert [each.partner_id for each in partners] == ["harbourlight", "meridian-maps", "monsoon-labs", "northgate", "southern-cross"]
     assert {each.partner_id for each in sources} == {each.partner_id for each in partners}
+
+
+def test_a_source_is_what_its_newest_stage_of_the_day_says(home: Home) -> None:
+    path = home.reference / "marketplace" / "sources.yaml"
+    text = path.read_text(encoding="utf-8").replace(
+        "{status: live, from: 2026-04-20}", "{status: live, from: 2026-04-20}, {status: retired, from: 2026-05-01}", 1
+    )
+    path.write_text(text, encoding="utf-8")
+    source = read_sources(home)[0]
+    days = ("2026-04-05", "2026-04-06", "2026-04-19", "2026-04-20", "2026-04-30", "2026-05-01")
+    assert [source.status_on(date.fromisoformat(day)) for day in days] == [None, "candidate", "candidate", "live", "live", "retired"]
+    assert source.offered == date(2026, 4, 20)
 
 
 def test_terms_are_exact(home: Home) -> None:
@@ -46,8 +58,20 @@ def test_terms_are_exact(home: Home) -> None:
         ("partners", "partner_id: northgate", "partner_id: harbourlight", r"partners\.yaml:9: partner_id harbourlight stands twice"),
         ("sources", "source_id: berth-times", "source_id: air-quality", r"sources\.yaml:4: source_id air-quality stands twice"),
         ("sources", "partner_id: monsoon-labs", "partner_id: nobody", r"sources\.yaml:6: partner_id nobody is not in partners\.yaml"),
-        ("sources", "status: candidate", "status: soon", r"sources\.yaml:14: .*'live', 'candidate' or 'retired'"),
+        (
+            "sources",
+            "{status: candidate, from: 2026-05-04}",
+            "{status: soon, from: 2026-05-04}",
+            r"sources\.yaml:14: .*'live', 'candidate' or 'retired'",
+        ),
         ("sources", "source_id: tide-tables", "source_id: ../tides", r"sources\.yaml:13: .*String should match pattern"),
+        ("sources", "{status: candidate, from: 2026-05-04}", "", r"sources\.yaml:14: .*at least 1 item"),
+        (
+            "sources",
+            "{status: live, from: 2026-04-27}",
+            "{status: live, from: 2026-04-06}",
+            r"sources\.yaml:5: .*stages: .*live from 2026-04-06 does not come after candidate from 2026-04-06",
+        ),
         ("tagging", "tag: privacy", "tag: access", "tag access stands twice"),
         ("tagging", "[slow, timeout*, time out, latency]", '["*"]', "has no letter or digit"),
         ("redaction", "hash: [by]", "hash: [state]", "field state stands twice"),

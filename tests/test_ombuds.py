@@ -98,6 +98,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "severity": "low",
         "text": "Erika says so",
         "contact": "erika@example.org",
+        "contact_consent": "yes",
+        "submitted_at": datetime(2026, 5, 1, tzinfo=UTC),
     },
 }
 

@@ -5,8 +5,9 @@ import json
 import os
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # it names no exports
 
 from mc_pipelines.cli import main
+from mc_pipelines.demo_person import sign_packets
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import parse
 from mc_pipelines.evidence.people import read_people
@@ -29,7 +31,7 @@ from mc_pipelines.marketplace.clauses import Change, Item, clause_preview, read_
 from mc_pipelines.marketplace.declared import read_sources
 from mc_pipelines.marketplace.located import MOST_DEPTH, Problem, located
 from mc_pipelines.marketplace.packet_rules import licence_fault
-from mc_pipelines.marketplace.packets import check, digest, packet_file, packet_request, signature_file, take, verify
+from mc_pipelines.marketplace.packets import Verdict, check, digest, packet_file, packet_request, pairs, signature_file, take, verify
 from mc_pipelines.marketplace.sample_packets import dpia, licence, write_packets
 
 SAMPLE = Home(CHECKOUT / "data")
@@ -37,6 +39,10 @@ TIDES = next(each for each in read_sources(SAMPLE) if each.source_id == "tide-ta
 SIGNED = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AS_OF = datetime(2026, 5, 18, tzinfo=UTC)
 Edit = Callable[[dict[str, Any]], object]
+
+
+def badges(found: dict[str, Verdict]) -> tuple[str, ...]:
+    return tuple(kind for kind, each in found.items() if each.ok)
 
 
 def problems(tmp_path: Path, document: Any) -> list[Problem]:
@@ -55,7 +61,7 @@ def places(tmp_path: Path, document: dict[str, Any], *edits: Edit) -> list[str]:
 def test_the_sample_packets_have_no_problems_and_the_same_bytes_again(tmp_path: Path) -> None:
     first, second = Home(tmp_path / "a"), Home(tmp_path / "b")
     sources = read_sources(SAMPLE)
-    assert sum(each.status == "live" for each in sources) == 11
+    assert sum(each.status_on(AS_OF.date()) == "live" for each in sources) == 11
     made = write_packets(first, sources)
     assert len(made) == 24
     assert [check(path) for path in made] == [[]] * 24
@@ -283,22 +289,38 @@ def signing(tmp_path: Path) -> Signing:
     return Signing(tmp_path / "home")
 
 
-def test_both_packets_signed_earn_all_badges(signing: Signing) -> None:
+def test_both_packets_signed_earn_both_badges(signing: Signing) -> None:
     before = verify(signing.home, "tide-tables", AS_OF)
-    assert (before.badges, before.dpia.why.partition(". ")[0]) == ((), "not signed: dpia.json.dsse: No such file or directory")
-    assert verify(signing.home, "grid-load", AS_OF).dpia.why.partition(". ")[0] == "dpia.json: No such file or directory"
+    assert (badges(before), before["dpia"].why.partition(". ")[0]) == ((), "not signed: dpia.json.dsse: No such file or directory")
+    assert verify(signing.home, "grid-load", AS_OF)["dpia"].why.partition(". ")[0] == "dpia.json: No such file or directory"
     take(signing.home, signing.signed("dpia"), "given")
-    assert verify(signing.home, "tide-tables", AS_OF).badges == ("dpia",)
+    assert badges(verify(signing.home, "tide-tables", AS_OF)) == ("dpia",)
     take(signing.home, signing.signed("licence"), "given")
     found = verify(signing.home, "tide-tables", AS_OF)
-    assert (found.badges, found.expired, found.dpia.why, found.dpia.person, found.dpia.signed_at) == (
-        ("dpia", "licence", "verified"),
-        False,
-        "",
-        "ada",
-        SIGNED,
+    dpia, licence = (each.pair for each in found.values())
+    assert dpia is not None and licence is not None  # noqa: PT018  # one thing: both are there
+    assert (badges(found), found["dpia"].why, dpia.person, dpia.signed_at) == (("dpia", "licence"), "", "ada", SIGNED)
+    assert licence.digest == digest(json.loads(signing.file("licence").read_text()))
+
+
+def test_a_renewal_leaves_what_counted_before_and_a_draft_takes_nothing_away(signing: Signing) -> None:
+    signing.take_both()
+    first = signing.file("licence").read_bytes()
+    signing.edit("licence", lambda each: each.update(version=2, expires="2029-12-31"))
+    draft = verify(signing.home, "tide-tables", AS_OF)["licence"]
+    assert (draft.ok, draft.document["version"]) == (True, 1)  # nobody signed the draft: what was signed goes on
+    take(signing.home, signing.signed("licence", at=AS_OF), "given")
+    # Until the renewal was signed the first pair counts, from that instant on the second, whatever file stands there now.
+    for at, version in ((SIGNED, 1), (AS_OF - timedelta(microseconds=1), 1), (AS_OF, 2)):
+        assert verify(signing.home, "tide-tables", at)["licence"].document["version"] == version, at
+    kept = sorted((signing.file("licence").parent / "signed").glob("licence-*.json"))
+    assert len(kept) == 2
+    assert first in [path.read_bytes() for path in kept]
+    kept[[path.read_bytes() for path in kept].index(first)].write_bytes(first.replace(b"block", b"allow"))
+    assert "was never signed" in "".join(each.against for each in pairs(signing.home, "tide-tables"))
+    assert (
+        verify(signing.home, "tide-tables", SIGNED)["licence"].why == "signed at 2026-05-18T00:00:00.000000Z, after the instant asked for"
     )
-    assert found.licence.digest == digest(json.loads(signing.file("licence").read_text()))
 
 
 def test_another_tool_verifies_the_envelope_and_finds_the_files_sha256(signing: Signing) -> None:
@@ -325,26 +347,28 @@ def test_another_tool_verifies_the_envelope_and_finds_the_files_sha256(signing: 
 )
 def test_a_changed_packet_loses_its_badge_and_the_other_keeps_its_own(signing: Signing, edit: Edit) -> None:
     signing.take_both()
+    rmtree(signing.file("dpia").parent / "signed")
     signing.edit("dpia", edit)
     found = verify(signing.home, "tide-tables", AS_OF)
-    assert found.badges == ("licence",)
-    assert "what stands here was never signed" in found.dpia.why
+    assert badges(found) == ("licence",)
+    assert "what stands here was never signed" in found["dpia"].why
 
 
 def test_one_packets_signature_is_no_others(signing: Signing) -> None:
     signing.take_both()
+    rmtree(signing.file("dpia").parent / "signed")
     first, second = (signature_file(signing.file(kind)) for kind in ("dpia", "licence"))
     swapped = first.read_bytes(), second.read_bytes()
     first.write_bytes(swapped[1])
     second.write_bytes(swapped[0])
-    assert verify(signing.home, "tide-tables", AS_OF).badges == ()
+    assert badges(verify(signing.home, "tide-tables", AS_OF)) == ()
     other = signing.home.reference / "marketplace" / "packets" / "grid-load"
     other.mkdir()
-    for path in signing.file("dpia").parent.iterdir():
+    for path in signing.file("dpia").parent.glob("*.*"):
         (other / path.name).write_bytes(path.read_bytes())
     found = verify(signing.home, "grid-load", AS_OF)
-    assert "this is the dpia of tide-tables, not the dpia of grid-load" in found.dpia.why
-    assert found.badges == ()
+    assert "this is the dpia of tide-tables, not the dpia of grid-load" in found["dpia"].why
+    assert badges(found) == ()
 
 
 def test_only_somebody_with_the_role_can_sign_and_a_signature_must_come_in_time(signing: Signing) -> None:
@@ -353,56 +377,83 @@ def test_only_somebody_with_the_role_can_sign_and_a_signature_must_come_in_time(
     with pytest.raises(MissionError, match="is nobody's in reference"):
         signing.signed("dpia", "eve")
     take(signing.home, signing.signed("dpia", at=AS_OF), "given")
-    assert verify(signing.home, "tide-tables", AS_OF).dpia.ok
-    early = verify(signing.home, "tide-tables", SIGNED).dpia
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].ok
+    early = verify(signing.home, "tide-tables", SIGNED)["dpia"]
     assert (early.ok, early.why) == (False, "signed at 2026-05-18T00:00:00.000000Z, after the instant asked for")
 
 
 def test_a_flipped_signature_byte_and_a_person_who_left_do_not_count(signing: Signing) -> None:
     signing.take_both()
+    rmtree(signing.file("dpia").parent / "signed")
     path = signature_file(signing.file("dpia"))
     envelope = json.loads(path.read_text())
     old = envelope["signatures"][0]["sig"]
     envelope["signatures"][0]["sig"] = ("A" if old[0] != "A" else "B") + old[1:]
     path.write_text(json.dumps(envelope))
-    assert "does not verify" in verify(signing.home, "tide-tables", AS_OF).dpia.why
+    assert "does not verify" in verify(signing.home, "tide-tables", AS_OF)["dpia"].why
     people = signing.home.reference / "people.yaml"
     people.write_text(people.read_text().replace("roles: [packets]", "roles: [packets], until: 2026-05-01T11:59:59Z"))
-    assert "was valid before" in verify(signing.home, "tide-tables", AS_OF).licence.why
+    assert "was valid before" in verify(signing.home, "tide-tables", AS_OF)["licence"].why
     people.unlink()
-    assert "'ada' is not in reference/people.yaml" in verify(signing.home, "tide-tables", AS_OF).licence.why
+    assert "'ada' is not in reference/people.yaml" in verify(signing.home, "tide-tables", AS_OF)["licence"].why
 
 
 def test_a_licence_holds_through_its_last_day_in_utc(signing: Signing) -> None:
     signing.edit("licence", lambda each: each.update(expires="2026-05-17"))
     signing.take_both()
     last = datetime(2026, 5, 17, 23, 59, 59, 999999, tzinfo=UTC)
-    assert verify(signing.home, "tide-tables", last).licence.ok
+    assert verify(signing.home, "tide-tables", last)["licence"].ok
     over = verify(signing.home, "tide-tables", AS_OF)
-    assert (over.licence.ok, over.licence.why, over.expired, over.badges) == (
-        False,
-        "expired: its last day was 2026-05-17",
-        True,
-        ("dpia",),
-    )
+    assert (over["licence"].why, badges(over)) == ("expired: its last day was 2026-05-17", ("dpia",))
     assert verify(signing.home, "tide-tables", AS_OF.replace(tzinfo=None)) == over
 
 
-def test_an_unfavourable_opinion_and_a_later_validation_earn_no_badge(signing: Signing) -> None:
+def test_an_assessment_is_signed_after_it_was_validated(signing: Signing) -> None:
+    signing.edit("dpia", lambda each: each["validation"].update(date="2026-05-02"))
+    early = signing.signed("dpia", at=datetime(2026, 5, 1, 23, 59, 59, tzinfo=UTC))
+    said = "signed on 2026-05-01, before it was validated on 2026-05-02"
+    with pytest.raises(MissionError, match=f"given: {said}"):
+        take(signing.home, early, "given")
+    signature_file(signing.file("dpia")).write_bytes(early)  # laid there by hand
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].why == said
+    take(signing.home, signing.signed("dpia", at=datetime(2026, 5, 2, tzinfo=UTC)), "given")  # the day itself is enough
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].ok
+
+
+def test_the_demo_signs_each_packet_on_the_day_of_its_validation(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    copytree(SAMPLE.reference / "marketplace", home.reference / "marketplace")
+    write_packets(home, read_sources(home))
+    # Two days before the first source is offered, 20 April, and before the last one, 4 May; sprint 35 is cut off on 11 May.
+    assert sign_packets(home).endswith("each dated as of the day of its validation (2026-04-18 to 2026-05-02)")
+    cutoff = datetime(2026, 5, 11, 23, 59, 59, tzinfo=UTC)
+    assert all(each.ok for source in read_sources(home) for each in verify(home, source.source_id, cutoff).values())
+
+
+def test_a_misspelt_kind_hides_no_other_fault(tmp_path: Path) -> None:
+    sound = licence(TIDES, "Foo") | {"expires": "31.12.2027"}
+    faults = ["$.licence", "$.expires"]
+    assert places(tmp_path, sound) == faults
+    assert places(tmp_path, sound | {"packet": "license"}) == ["$.packet", *faults]  # its keys tell
+    path = tmp_path / "licence.json"
+    path.write_text(json.dumps({"packet": "license"}), encoding="utf-8")
+    assert [each.where for each in check(path)] == ["$"] * 6 + ["$.packet"]  # its name tells: six keys are missing
+    path = tmp_path / "packet.json"
+    path.write_text(json.dumps({"packet": "license"}), encoding="utf-8")
+    assert [each.message for each in check(path)] == ["the document does not say which packet it is"]
+
+
+def test_an_unfavourable_opinion_earns_no_badge(signing: Signing) -> None:
     signing.edit("dpia", lambda each: each["dpo_opinion"].update(verdict="unfavourable"))
     signing.take_both()
-    assert verify(signing.home, "tide-tables", AS_OF).dpia.why == "the opinion of Data protection officer of the partner is unfavourable"
-    signing.edit("dpia", lambda each: (each["dpo_opinion"].update(verdict="favourable"), each["validation"].update(date="2026-05-19")))
-    signing.take_both()
-    assert verify(signing.home, "tide-tables", AS_OF).dpia.why == "validated on 2026-05-19, after the instant asked for"
+    assert verify(signing.home, "tide-tables", AS_OF)["dpia"].why == "the opinion of Data protection officer of the partner is unfavourable"
 
 
 def test_a_packet_with_problems_is_not_put_up_for_signature_and_never_counts(signing: Signing) -> None:
-    signing.take_both()
     signing.edit("dpia", lambda each: each["risks"][0].update(severity=9))
     with pytest.raises(MissionError, match=r"dpia\.json:1: \$\.risks\[0\]\.severity: 9 is greater than the maximum of 4"):
         packet_request(signing.home, "tide-tables", "dpia", "carol")
-    assert "$.risks[0].severity" in verify(signing.home, "tide-tables", AS_OF).dpia.why
+    assert "$.risks[0].severity" in verify(signing.home, "tide-tables", AS_OF)["dpia"].why
 
 
 @pytest.mark.parametrize("name", ["../tide-tables", "..", "", "a/b", "a\n", "A", "a\x00", "x" * 65])
@@ -510,6 +561,6 @@ def test_the_commands_check_preview_sign_and_take(signing: Signing, tmp_path: Pa
     assert [path.name.rsplit("-", 1)[0] for path in requests] == ["packet-tide-tables-dpia", "packet-tide-tables-licence"]
     assert run(main, ["sign", str(requests[0]), "--key", str(key)]).exit_code == 0
     assert run(main, ["packet", "sign", "tide-tables", "--signed", str(requests[0].with_suffix(".signed.json"))]).exit_code == 0
-    assert verify(signing.home, "tide-tables", datetime.now(UTC)).badges == ("dpia",)
+    assert badges(verify(signing.home, "tide-tables", datetime.now(UTC))) == ("dpia",)
     assert run(main, ["packet", "sign", "tide-tables", "--key", str(key)]).exit_code == 0
-    assert verify(signing.home, "tide-tables", datetime.now(UTC)).badges == ("dpia", "licence", "verified")
+    assert badges(verify(signing.home, "tide-tables", datetime.now(UTC))) == ("dpia", "licence")

@@ -1,5 +1,6 @@
 """The queue of connect requests: every transition there is, and every event that changes nothing."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import permutations, product
 
@@ -34,18 +35,22 @@ ALLOWED = {
 }
 
 
+def folded(events: Iterable[Event]) -> tuple[tuple[Request, ...], tuple[Refused, ...]]:
+    return fold(events, {"tides", "winds"})
+
+
 def event(state: str, hours: int = 0, request: str = "r1", landed: int = 0, tenant: str = "acme", source: str = "tides") -> Event:
     return Event(request, source, tenant, state, NOON + timedelta(hours=hours), (landed,))
 
 
 def one(*states: str) -> tuple[Request, tuple[Refused, ...]]:
-    requests, refused = fold(event(state, hour) for hour, state in enumerate(states))
+    requests, refused = folded(event(state, hour) for hour, state in enumerate(states))
     return requests[0], refused
 
 
 @pytest.mark.parametrize(("state", "then"), list(product(WAY_TO, STATES)))
 def test_every_pair_of_states_is_taken_or_refused_as_specified(state: str | None, then: str) -> None:
-    requests, refused = fold(event(each, hour) for hour, each in enumerate((*WAY_TO[state], then)))
+    requests, refused = folded(event(each, hour) for hour, each in enumerate((*WAY_TO[state], then)))
     if (state, then) in ALLOWED:
         assert (requests[0].state, refused) == (then, ())
     else:
@@ -104,14 +109,20 @@ def test_a_second_request_of_the_same_id_is_a_duplicate_even_after_the_end() -> 
 
 
 def test_events_that_speak_of_another_source_or_tenant_are_contradictions() -> None:
-    requests, refused = fold([event("requested"), event("triaged", 1, tenant="zeta"), event("triaged", 2, source="winds")])
+    requests, refused = folded([event("requested"), event("triaged", 1, tenant="zeta"), event("triaged", 2, source="winds")])
     assert requests[0].state == "requested"
     assert [each.reason for each in refused] == ["contradiction", "contradiction"]
     assert refused[0].detail == "request r1 was made by acme for tides, this says by zeta for tides"
 
 
+def test_a_request_for_a_source_that_nobody_declared_is_refused_with_all_its_events() -> None:
+    requests, refused = folded([event("requested", source="storms"), event("triaged", 1, source="storms")])
+    assert requests == ()
+    assert [(each.reason, each.detail) for each in refused] == [("source", "'storms' is no source that is declared")] * 2
+
+
 def test_an_unknown_state_and_an_event_without_a_request_are_refused() -> None:
-    requests, refused = fold([event("Requested"), event("connected", request="r2")])
+    requests, refused = folded([event("Requested"), event("connected", request="r2")])
     assert requests == ()
     assert [(each.event.request_id, each.reason) for each in refused] == [("r1", "state"), ("r2", "transition")]
     assert refused[1].detail == "connected cannot follow nothing; allowed is requested"
@@ -119,22 +130,22 @@ def test_an_unknown_state_and_an_event_without_a_request_are_refused() -> None:
 
 def test_events_of_one_instant_are_taken_as_they_landed() -> None:
     in_order = [event("requested", landed=1), event("triaged", landed=2)]
-    assert [each.state for each in fold(in_order)[0]] == ["triaged"]
+    assert [each.state for each in folded(in_order)[0]] == ["triaged"]
     swapped = [event("requested", landed=2), event("triaged", landed=1)]
-    requests, refused = fold(swapped)
+    requests, refused = folded(swapped)
     assert [each.state for each in requests] == ["requested"]
     assert [each.detail for each in refused] == ["triaged cannot follow nothing; allowed is requested"]
 
 
 def test_the_order_in_which_events_are_given_does_not_matter() -> None:
     events = [event("requested"), event("triaged", 1), event("triaged", 1, landed=5), event("approved", 2)]
-    assert len({fold(each) for each in permutations(events)}) == 1
+    assert len({folded(each) for each in permutations(events)}) == 1
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([*STATES, "lost"]), st.integers(0, 5)), max_size=30))
 def test_every_event_is_either_taken_or_refused_once(drawn: list[tuple[str, str, int]]) -> None:
     events = [event(state, hours, request, landed) for landed, (request, state, hours) in enumerate(drawn)]
-    requests, refused = fold(events)
+    requests, refused = folded(events)
     taken = set(events) - {each.event for each in refused}
     assert len(taken) + len(refused) == len(events)
     for request in requests:

@@ -206,7 +206,7 @@ def test_what_is_personal_is_known(plain: tuple[Path, Truth]) -> None:
     assert set(asked) <= truth.personal
     for needle in truth.personal:
         assert any(needle in json.dumps(row, ensure_ascii=False) for row in rows + read(landing, "connect_requests")), needle
-    assert any(row["contact_consent"] == "no" and "contact" in row for row in rows)
+    assert not any(row["contact_consent"] == "no" and "contact" in row for row in rows)  # such a form is refused
 
 
 def untracked(landing: Path) -> set[str]:

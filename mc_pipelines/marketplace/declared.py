@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,14 +23,37 @@ HOUR_US = 3_600_000_000
 Category = Literal["bug", "data_quality", "sla", "docs", "feature", "other"]
 
 
+class Stage(Declared):
+    """A status that a source has from the beginning of a day on, until its next stage. Only `live` sources count for the gates."""
+
+    status: Literal["live", "candidate", "retired"]
+    from_: date = Field(alias="from")
+
+
 class Source(Declared):
-    """A source on offer. Only `live` ones count for the gate; `since` is the day from which it has its status."""
+    """A source on offer, and what it was when: a verdict about a sprint takes the status of the sprint's last local day."""
 
     source_id: str = Field(pattern=ID)
     name: str = Field(min_length=1)
     partner_id: str = Field(pattern=ID)
-    status: Literal["live", "candidate", "retired"]
-    since: date
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @field_validator("stages")
+    @classmethod
+    def _ascending(cls, value: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for one, two in pairwise(value):
+            if one.from_ >= two.from_:
+                raise ValueError(f"{two.status} from {two.from_} does not come after {one.status} from {one.from_}; put stages in order")
+        return value
+
+    def status_on(self, day: date) -> str | None:
+        """Its status on a day; None before its first stage."""
+        return next((each.status for each in reversed(self.stages) if each.from_ <= day), None)
+
+    @property
+    def offered(self) -> date:
+        """The first day on which it is live; of one that never is, the first day of all."""
+        return next((each.from_ for each in self.stages if each.status == "live"), self.stages[0].from_)
 
 
 class Partner(Declared):

@@ -29,5 +29,6 @@ def lay_marketplace(home: Home, place: Place) -> Truth:
     """Land the demo's marketplace for the sources and partners that the home declares, and write the packets of its sources."""
     sources = read_sources(home)
     write_packets(home, sources)
-    live, partners = [each.source_id for each in sources if each.status == "live"], [each.partner_id for each in read_partners(home)]
+    live = [each.source_id for each in sources if each.status_on(LAST) == "live"]
+    partners = [each.partner_id for each in read_partners(home)]
     return demo_marketplace(home.landing, place, live, partners)

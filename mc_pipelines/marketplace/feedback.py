@@ -4,6 +4,7 @@ Free text is compared and tagged here and shown nowhere: an issue is named by id
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -15,6 +16,10 @@ from mc_pipelines.marketplace.schemas import schema_problems
 
 SCHEMA = "partner-feedback"
 DONE = frozenset({"done", "dropped"})
+SEVERITIES = ("low", "medium", "high", "critical")
+"""From the least to the worst."""
+Key = tuple[str, str]
+"""Partner and its own id of a form: two partners may give the same id."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,17 @@ class Feedback:
     text: str
     submitted_at: datetime
 
+    @property
+    def key(self) -> Key:
+        return self.partner_id, self.feedback_id
+
 
 @dataclass(frozen=True)
 class Action:
     """What is done about a remark, as it stood when it was recorded (naive UTC); `landed` orders rows of one instant. `due` is a UTC day."""
 
     action_id: str
+    partner_id: str
     feedback_id: str
     owner: str
     due: date
@@ -41,17 +51,22 @@ class Action:
     recorded_at: datetime
     landed: tuple[str | int, ...]
 
+    @property
+    def key(self) -> Key:
+        return self.partner_id, self.feedback_id
+
 
 @dataclass(frozen=True)
 class Issue:
-    """Remarks of one partner and category in the same words; its id is the first one's. `actions` are the newest rows, by action id.
+    """Remarks of one partner and category in the same words, as bad as the worst of them; its id is partner and first remark.
 
-    `tracked`: some action has an owner. `overdue`: some open action's day is over. Untagged issues need no action.
+    `actions` are the newest rows, by action id. `tracked`: some action has an owner. `overdue`: some open action's day is over. Untagged issues need no action.
     """
 
     issue_id: str
     partner_id: str
     category: str
+    severity: str
     tags: tuple[str, ...]
     feedback_ids: tuple[str, ...]
     first_at: datetime
@@ -93,11 +108,20 @@ def _needle(phrase: str) -> str:
     return f" {normalised(phrase)}" if phrase.endswith("*") else f" {normalised(phrase)} "
 
 
+def first_landed(landed: Iterable[Feedback]) -> tuple[tuple[Feedback, ...], Counter[Key]]:
+    """Of every form, in the order in which rows landed, the first one; and by form how many later copies say something else."""
+    first: dict[Key, Feedback] = {}
+    differing: Counter[Key] = Counter()
+    for each in landed:
+        differing[each.key] += first.setdefault(each.key, each) != each
+    return tuple(first.values()), differing
+
+
 def groups(remarks: Iterable[Feedback], days: int) -> tuple[tuple[Feedback, ...], ...]:
     """Remarks that are one issue: same normalised words, partner and category, at most `days` after the first; text without words is alone."""
     found: list[list[Feedback]] = []
     current: dict[tuple[str, str, str], list[Feedback]] = {}
-    for each in sorted(remarks, key=lambda one: (one.submitted_at, one.feedback_id)):
+    for each in sorted(remarks, key=lambda one: (one.submitted_at, one.feedback_id, one.partner_id)):
         key = (each.partner_id, each.category, normalised(each.text))
         group = current.get(key)
         if group is None or not key[2] or each.submitted_at - group[0].submitted_at > timedelta(days=days):
@@ -120,20 +144,21 @@ def issues(
     standing = newest(actions, as_of)
     known = [each for each in remarks if each.submitted_at <= as_of]
     found = tuple(_issue(group, standing, tagging, as_of) for group in groups(known, tagging.duplicate_days))
-    named = {each.feedback_id for each in known}
-    return found, tuple(each for each in standing if each.feedback_id not in named)
+    named = {each.key for each in known}
+    return found, tuple(each for each in standing if each.key not in named)
 
 
 def _issue(group: Sequence[Feedback], actions: Iterable[Action], tagging: Tagging, as_of: datetime) -> Issue:
-    members = tuple(each.feedback_id for each in group)
-    own = tuple(each for each in actions if each.feedback_id in members)
+    members = {each.key for each in group}
+    own = tuple(each for each in actions if each.key in members)
     first, last = group[0], group[-1]
     return Issue(
-        first.feedback_id,
+        f"{first.partner_id}/{first.feedback_id}",
         first.partner_id,
         first.category,
+        max((each.severity for each in group), key=SEVERITIES.index),
         tags_of(first, tagging.tags),
-        members,
+        tuple(each.feedback_id for each in group),
         first.submitted_at,
         last.submitted_at,
         own,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mc_pipelines import personal
 from mc_pipelines.code import package_digest
+from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import Bundle, build
 from mc_pipelines.evidence.canonical import instant, sha256
 from mc_pipelines.evidence.signing import Signer, known_keys, signer
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.marketplace.ombuds import Export, export
 from mc_pipelines.marketplace.reference import redaction_of, sprints_of
+from mc_pipelines.reference import read
 from mc_pipelines.reference_tables import relation_of
 
 if TYPE_CHECKING:
@@ -45,8 +47,12 @@ DEMOTIONS = """
     SELECT source_id, clause, kind AS after, signed_at AS occurred_at, pattern, tags
     FROM marketplace.clauses WHERE sprint = $sprint AND kind IN ('demote', 'block') ORDER BY ALL
 """
-QUERIES = {"requests": REQUESTS, "decisions": DECISIONS, "packets": PACKETS, "demotions": DEMOTIONS}
-OF_SPRINT = frozenset({"packets", "demotions"})
+FEEDBACK = """
+    SELECT feedback_id, partner_id, category, severity, text, contact, contact_consent, submitted_at
+    FROM staging.feedback
+    WHERE submitted_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
+    ORDER BY ALL
+"""
 
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
@@ -59,14 +65,15 @@ def _key(home: "Home") -> bytes:
 
 
 def exports(work: "Work") -> "duckdb.DuckDBPyRelation":
-    """A row for every source that is not retired, per sprint of `work`."""
+    """A row for every source that has a status on the sprint's last day, per sprint of `work`."""
     schema = {"sprint": "DATE", "source_id": "VARCHAR", "records": "BIGINT", "digest": "VARCHAR", "verified": "BIGINT", "why": "VARCHAR"}
     return relation_of(work, schema, (row for sprint, _, _, as_of in sprints_of(work) for row in _rows(work, sprint, as_of)))
 
 
 def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
     home, by = work.shop.home, signer(work.shop.home.keys)
-    for (source,) in work.con.sql("SELECT source_id FROM marketplace.sources WHERE status <> 'retired' ORDER BY source_id").fetchall():
+    query = "SELECT source_id FROM marketplace.standing WHERE sprint = $sprint ORDER BY source_id"
+    for (source,) in work.con.sql(query, params={"sprint": sprint}).fetchall():
         made = trail(work.con, home, "source", source, sprint, as_of)
         with tempfile.TemporaryDirectory() as folder:
             bundle = signed(Path(folder), f"source-{source}", made, as_of, by)
@@ -75,19 +82,32 @@ def _rows(work: "Work", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ..
 
 
 def trail(con: "duckdb.DuckDBPyConnection", home: "Home", subject: Subject, subject_id: str, sprint: date, as_of: datetime) -> Export:
-    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted.
+    """The whole trail of a source or tenant until `as_of` (naive UTC), redacted. MissionError for one that nobody declared.
 
-    Every event of its requests, what was decided, its packets, and the clauses by which a licence that counts demotes or blocks items.
+    Every event of its requests, what was decided, and of the sources that it is or asked for the packets, and the clauses by which a licence
+    that counts demotes or blocks items. A source's trail also holds what its partner said.
     """
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for kind, query in QUERIES.items():
-        found = con.sql(query, params={"sprint": sprint} if kind in OF_SPRINT else {"as_of": as_of})
-        named = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
-        rows[kind] = [row for row in named if row.get(f"{subject}_id") == subject_id]
+    partners = dict(con.sql("SELECT DISTINCT source_id, partner_id FROM marketplace.sources").fetchall())
+    declared = sorted(partners) if subject == "source" else [each.tenant_id for each in read(home, "tenants")]
+    if subject_id not in declared:
+        raise MissionError(f"no {subject} is called {subject_id[:80]!r}. Declared are {', '.join(declared) or 'none'}.")
+    own = f"{subject}_id"
+    requests, decisions = ([row for row in _named(con, query, as_of=as_of) if row[own] == subject_id] for query in (REQUESTS, DECISIONS))
+    sources = {subject_id} if subject == "source" else {row["source_id"] for row in requests}
+    packets, demotions = (
+        [row for row in _named(con, query, sprint=sprint) if row["source_id"] in sources] for query in (PACKETS, DEMOTIONS)
+    )
+    feedback = [row for row in _named(con, FEEDBACK, as_of=as_of) if subject == "source" and row["partner_id"] == partners[subject_id]]
+    rows = {"requests": requests, "packets": packets, "decisions": decisions, "demotions": demotions, "feedback": feedback}
     return export(subject, subject_id, rows, redaction_of(con), _key(home), as_of)
 
 
-def signed(folder: Path, name: str, made: Export, as_of: datetime, by: Signer) -> Bundle:
-    """The export as a signed bundle of its own, which verifies offline."""
+def _named(con: "duckdb.DuckDBPyConnection", query: str, **params: date) -> list[dict[str, Any]]:
+    found = con.sql(query, params=params)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
+def signed(folder: Path, name: str, made: Export, as_of: datetime, by: Signer, seen: Mapping[str, Any] | None = None) -> Bundle:
+    """The export as a signed bundle of its own, which verifies offline. `seen` is the journal's head before the entry that names it, if one does."""
     about = {"deliverable": "marketplace", "export": "ombuds", "as_of": instant(as_of), "records": dict(made.counts)}
-    return build(folder, name, {LINES: made.lines, PAGE: made.page}, about, by)
+    return build(folder, name, {LINES: made.lines, PAGE: made.page}, about | ({"checkpoint": seen} if seen else {}), by)

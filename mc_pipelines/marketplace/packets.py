@@ -1,64 +1,67 @@
-"""Packets of a source: its DPIA and its licence, checked, digested, signed by people, and the badges that follow.
+"""Packets of a source: its DPIA and its licence, checked, digested, signed by people, and kept.
 
 A packet is `reference/marketplace/packets/<source>/dpia.json` or `licence.json`. Its signature lies beside it as `<file>.dsse`: a sign-off of
-somebody with the role `packets`, whose statement is an in-toto Statement v1 with the file's name and sha256 as its subject. Nothing here
-signs; `mission sign` does, where the person is.
+somebody with the role `packets`, whose statement is an in-toto Statement v1 with the file's name and sha256 as its subject. Every pair that
+was signed is kept in `signed/` too, so that a renewal leaves what counted before. Nothing here signs; `mission sign` does, where the person is.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.durable import replace
+from mc_pipelines.durable import create, replace
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import STATEMENT
-from mc_pipelines.evidence.canonical import canonical, instant, sha256
+from mc_pipelines.evidence.canonical import canonical, instant, parse, sha256
 from mc_pipelines.evidence.people import Person, read_people
 from mc_pipelines.evidence.signoff import MAX_BYTES, SignOff, read_sign_off, request
 from mc_pipelines.home import Home
 from mc_pipelines.marketplace.located import Problem, located, read_bounded, shown
 from mc_pipelines.marketplace.packet_rules import rule_problems
-from mc_pipelines.marketplace.schemas import schema_problems
+from mc_pipelines.marketplace.schemas import properties, schema_problems
 
 KINDS = ("dpia", "licence")
 SIGN_OFF = "marketplace.packet"
 PREDICATE = "tag:mc-pipelines,2026:packet/v1"
+KEPT = "signed"
+"""Folder of the pairs that were signed, beside those that stand."""
 SOURCE_ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether one packet counts at the instant asked for, and why not. `digest` is the document's, None where there is none to read."""
+class Pair:
+    """A packet and its signature as they lie in a home; `file` is the packet's, below the folder of its source.
+
+    `against` says why they count at no instant, empty where they do from `signed_at` on. Only then are the signature and who signed known;
+    `document` and its `digest` are None where the packet has problems.
+    """
 
     kind: str
-    ok: bool
-    why: str
+    file: str
+    against: str
+    document: bytes | None = None
     digest: str | None = None
+    signature: bytes | None = None
     person: str | None = None
     signed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Verified:
-    """Both packets of a source at an instant. `expired`: the licence's last day is over, whatever else is true of it.
+class Verdict:
+    """Whether one packet counts at the instant asked for, and why not. `pair` is the one that speaks for it, None where none does."""
 
-    `clauses` are those of a licence that counts, in their order; of one that does not, none.
-    """
-
-    source_id: str
-    dpia: Verdict
-    licence: Verdict
-    expired: bool
-    clauses: tuple[Mapping[str, Any], ...] = ()
+    kind: str
+    ok: bool
+    why: str
+    pair: Pair | None = None
 
     @property
-    def badges(self) -> tuple[str, ...]:
-        """dpia and licence for a packet that counts, verified for both."""
-        earned = tuple(each.kind for each in (self.dpia, self.licence) if each.ok)
-        return (*earned, "verified") if len(earned) == len(KINDS) else earned
+    def document(self) -> Mapping[str, Any]:
+        """The packet that counts; empty where none does."""
+        return parse(self.pair.document) if self.ok and self.pair and self.pair.document else {}
 
 
 def packet_file(home: Home, source_id: str, kind: str) -> Path:
@@ -79,20 +82,32 @@ def digest(document: Any) -> str:
 
 def check(path: Path) -> list[Problem]:
     """Every problem of a packet, in order of lines; empty when there is none. MissionError where the file cannot be read at all."""
-    return _checked(read_bounded(path))[1]
+    return _checked(path, read_bounded(path))[1]
 
 
-def _checked(data: bytes) -> tuple[Any, list[Problem]]:
+def _kind_of(path: Path, value: Any) -> str | None:
+    """Which packet a document is: as it says, else as its file is called, else the one that more of its keys belong to; None where nothing tells."""
+    said = value.get("packet") if isinstance(value, dict) else None
+    if said in KINDS:
+        return str(said)
+    named = next((kind for kind in KINDS if re.match(rf"{kind}\b", path.name)), None)
+    if named or not isinstance(value, dict):
+        return named
+    own = {kind: len(value.keys() & properties(kind)) for kind in KINDS}
+    return max(KINDS, key=lambda kind: own[kind]) if len(set(own.values())) > 1 else None
+
+
+def _checked(path: Path, data: bytes) -> tuple[Any, list[Problem]]:
     document = located(data)
     if document.broken:
         return None, list(document.problems)
     value = document.value
-    kind = value.get("packet") if isinstance(value, dict) else None
-    if kind not in KINDS:
+    kind = _kind_of(path, value)
+    if kind is None:
         remedy = f'Write "packet": "{KINDS[0]}" or "packet": "{KINDS[1]}".'
         unknown = Problem(shown(("packet",)), document.line(("packet",)), "the document does not say which packet it is", remedy)
         return value, [*document.problems, unknown]
-    found = {*document.problems, *schema_problems(document, str(kind)), *rule_problems(document, str(kind))}
+    found = {*document.problems, *schema_problems(document, kind), *rule_problems(document, kind)}
     return value, sorted(found, key=lambda each: (each.line or 0, each.where, each.message))
 
 
@@ -103,7 +118,7 @@ def read_packet(path: Path) -> dict[str, Any]:
 
 def _sound(path: Path) -> tuple[bytes, dict[str, Any]]:
     data = read_bounded(path)
-    document, problems = _checked(data)
+    document, problems = _checked(path, data)
     if problems:
         raise MissionError("\n".join(each.text(path) for each in problems))
     return data, document
@@ -111,7 +126,10 @@ def _sound(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 def _read(home: Home, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
     """The packet of a source as bytes and document. MissionError with every problem."""
-    path = packet_file(home, source_id, kind)
+    return _sound_of(packet_file(home, source_id, kind), source_id, kind)
+
+
+def _sound_of(path: Path, source_id: str, kind: str) -> tuple[bytes, dict[str, Any]]:
     data, document = _sound(path)
     if (document["packet"], document["source_id"]) != (kind, source_id):
         said = f"the {document['packet']} of {document['source_id']}"
@@ -136,16 +154,23 @@ def packet_request(home: Home, source_id: str, kind: str, requested_by: str) -> 
 
 
 def take(home: Home, signed: bytes, where: str) -> Path:
-    """Lay a signed request beside the packet that it is about. MissionError where it is not about a packet as it stands here."""
+    """Lay a signed request beside the packet that it is about, and keep both. MissionError where it is not about a packet as it stands here."""
     sign_off = read_sign_off(signed, read_people(home), where)
     predicate = sign_off.statement.get("predicate")
     kind, source_id = (predicate.get("packet"), predicate.get("source_id")) if isinstance(predicate, dict) else (None, None)
     if kind not in KINDS or not isinstance(source_id, str):
         raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet sign SOURCE --request` writes.")
-    _about(sign_off, str(kind), source_id, *_read(home, source_id, str(kind)))
-    path = signature_file(packet_file(home, source_id, str(kind)))
-    replace(path, signed)
-    return path
+    data, document = _read(home, source_id, str(kind))
+    _about(sign_off, str(kind), source_id, data, document)
+    if fault := _too_early(sign_off, document):
+        raise MissionError(f"{where}: {fault}. Validate it first, then sign what was validated.")
+    path = packet_file(home, source_id, str(kind))
+    kept = path.parent / KEPT / f"{kind}-{sign_off.digest[:12]}.json"
+    kept.parent.mkdir(exist_ok=True)
+    create(kept, data)
+    create(signature_file(kept), signed)
+    replace(signature_file(path), signed)
+    return signature_file(path)
 
 
 def _about(sign_off: SignOff, kind: str, source_id: str, data: bytes, document: Mapping[str, Any]) -> None:
@@ -156,44 +181,67 @@ def _about(sign_off: SignOff, kind: str, source_id: str, data: bytes, document: 
         raise MissionError(f"{kind} of {source_id}: the signature is about other bytes; what stands here was never signed")
 
 
-def verify(home: Home, source_id: str, as_of: datetime) -> Verified:
+def _too_early(sign_off: SignOff, document: Mapping[str, Any]) -> str:
+    """That an assessment was signed before the day (UTC) on which it was validated, empty where it was not: nobody can know what is to come."""
+    signed, validated = sign_off.signed_at.astimezone(UTC).date(), document.get("validation", {}).get("date")
+    return f"signed on {signed}, before it was validated on {validated}" if validated and signed < date.fromisoformat(validated) else ""
+
+
+def pairs(home: Home, source_id: str) -> tuple[Pair, ...]:
+    """What lies in a home of a source's packets: of each kind the one that stands, then those that were kept, in order of their names.
+
+    Never raises for what the files hold. MissionError for a source's impossible name or an unreadable people.yaml.
+    """
+    people = read_people(home)
+    found = []
+    for kind in KINDS:
+        path = packet_file(home, source_id, kind)
+        for each in (path, *sorted((path.parent / KEPT).glob(f"{kind}-*.json"))):
+            found.append(_pair(people, source_id, kind, each, each.relative_to(path.parent).as_posix()))
+    return tuple(found)
+
+
+def _pair(people: Sequence[Person], source_id: str, kind: str, path: Path, file: str) -> Pair:
+    try:
+        data, document = _sound_of(path, source_id, kind)
+    except MissionError as error:
+        return Pair(kind, file, _said(error, path))
+    digested = digest(document)
+    try:
+        signature = read_bounded(signature_file(path), MAX_BYTES)
+        sign_off = read_sign_off(signature, people, str(signature_file(path)))
+        _about(sign_off, kind, source_id, data, document)
+    except MissionError as error:
+        return Pair(kind, file, f"not signed: {_said(error, path)}", data, digested)
+    if fault := _too_early(sign_off, document):
+        return Pair(kind, file, fault, data, digested)
+    return Pair(kind, file, "", data, digested, signature, sign_off.person.person, sign_off.signed_at)
+
+
+def judged(kind: str, found: Iterable[Pair], as_of: datetime) -> Verdict:
+    """What a source's packet of a kind is worth at an instant (naive is UTC): the newest pair that was signed until then speaks for it."""
+    moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+    own = [each for each in found if each.kind == kind]
+    signed = sorted(
+        ((each.signed_at, parse(each.document)["version"], each.file, each) for each in own if each.signed_at and each.document),
+        key=lambda each: each[:3],
+    )
+    until = [pair for at, _, _, pair in signed if at <= moment]
+    if until:
+        why = _against(parse(until[-1].document or b""), moment)
+        return Verdict(kind, not why, why, until[-1])
+    if signed:
+        return Verdict(kind, False, f"signed at {instant(signed[0][0])}, after the instant asked for", signed[0][-1])
+    return Verdict(kind, False, own[0].against, own[0]) if own else Verdict(kind, False, "there is none")
+
+
+def verify(home: Home, source_id: str, as_of: datetime) -> dict[str, Verdict]:
     """Both packets of a source at `as_of` (naive is UTC): well-formed, signed until then by somebody who might, in force, not refused.
 
     Never raises for what the files hold. MissionError for a source's impossible name or an unreadable people.yaml.
     """
-    moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
-    people = read_people(home)
-    found: dict[str, Verdict] = {}
-    expired, clauses = False, ()
-    for kind in KINDS:
-        path = packet_file(home, source_id, kind)
-        try:
-            data, document = _read(home, source_id, kind)
-        except MissionError as error:
-            found[kind] = Verdict(kind, False, _said(error, path))
-            continue
-        expired |= kind == "licence" and _over(document["expires"], moment)
-        found[kind] = _judged(home, people, source_id, kind, data, document, moment)
-        clauses = tuple(document["clauses"]) if kind == "licence" and found[kind].ok else clauses
-    return Verified(source_id, found["dpia"], found["licence"], expired, clauses)
-
-
-def _judged(
-    home: Home, people: Sequence[Person], source_id: str, kind: str, data: bytes, document: Mapping[str, Any], moment: datetime
-) -> Verdict:
-    path = signature_file(packet_file(home, source_id, kind))
-    digested = digest(document)
-    try:
-        sign_off = read_sign_off(read_bounded(path, MAX_BYTES), people, str(path))
-        _about(sign_off, kind, source_id, data, document)
-    except MissionError as error:
-        return Verdict(kind, False, f"not signed: {_said(error, path)}", digested)
-    why = (
-        f"signed at {instant(sign_off.signed_at)}, after the instant asked for"
-        if sign_off.signed_at > moment
-        else _against(document, moment)
-    )
-    return Verdict(kind, not why, why, digested, sign_off.person.person, sign_off.signed_at)
+    found = pairs(home, source_id)
+    return {kind: judged(kind, found, as_of) for kind in KINDS}
 
 
 def _said(error: MissionError, path: Path) -> str:
@@ -204,13 +252,7 @@ def _said(error: MissionError, path: Path) -> str:
 def _against(document: Mapping[str, Any], moment: datetime) -> str:
     """What a signed packet itself says against it, empty for nothing."""
     if document["packet"] == "licence":
-        return f"expired: its last day was {document['expires']}" if _over(document["expires"], moment) else ""
-    if document["dpo_opinion"]["verdict"] == "unfavourable":
-        return f"the opinion of {document['dpo_opinion']['name']} is unfavourable"
-    day = document["validation"]["date"]
-    return f"validated on {day}, after the instant asked for" if date.fromisoformat(day) > moment.date() else ""
-
-
-def _over(last: str, moment: datetime) -> bool:
-    """Whether a day, in UTC, is over at an instant."""
-    return moment.date() > date.fromisoformat(last)
+        over = moment.date() > date.fromisoformat(document["expires"])
+        return f"expired: its last day was {document['expires']}" if over else ""
+    opinion = document["dpo_opinion"]
+    return f"the opinion of {opinion['name']} is unfavourable" if opinion["verdict"] == "unfavourable" else ""

@@ -3,7 +3,7 @@
 Nothing is guessed: a refused event changes no state. Whoever asks about an instant gives only the events before it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Refused:
-    """An event that changed nothing. `reason` is `state`, `duplicate`, `contradiction` or `transition`, `detail` says it in words."""
+    """An event that changed nothing. `reason` is `state`, `source`, `contradiction`, `duplicate` or `transition`, `detail` says it in words."""
 
     event: Event
     reason: str
@@ -68,14 +68,17 @@ class Request:
         return None if self.open else self.state
 
 
-def fold(events: Iterable[Event]) -> tuple[tuple[Request, ...], tuple[Refused, ...]]:
-    """Requests in order of their ids, and refused events in the order in which they were taken: (request, occurred at, landed)."""
+def fold(events: Iterable[Event], sources: Container[str]) -> tuple[tuple[Request, ...], tuple[Refused, ...]]:
+    """Requests in order of their ids, and refused events in the order in which they were taken: (request, occurred at, landed).
+
+    `sources` are the declared ones: nobody promised anything about another.
+    """
     found: dict[str, Request] = {}
     seen: dict[str, set[str]] = {}
     refused = []
     for event in sorted(events, key=lambda each: (each.request_id, each.occurred_at, each.landed)):
         request, states = found.get(event.request_id), seen.setdefault(event.request_id, set())
-        if fault := _fault(request, states, event):
+        if fault := _fault(request, states, event, sources):
             refused.append(Refused(event, *fault))
             continue
         states.add(event.state)
@@ -83,10 +86,12 @@ def fold(events: Iterable[Event]) -> tuple[tuple[Request, ...], tuple[Refused, .
     return tuple(found.values()), tuple(refused)
 
 
-def _fault(request: Request | None, states: set[str], event: Event) -> tuple[str, str] | None:
+def _fault(request: Request | None, states: set[str], event: Event, sources: Container[str]) -> tuple[str, str] | None:
     """(reason, detail) where the event cannot follow."""
     if event.state not in STATES:
         return "state", f"{event.state[:40]!r} is no state; there are {', '.join(STATES)}"
+    if event.source_id not in sources:
+        return "source", f"{event.source_id[:80]!r} is no source that is declared"
     if request and (event.source_id, event.tenant_id) != (request.source_id, request.tenant_id):
         asked, said = f"{request.tenant_id} for {request.source_id}", f"{event.tenant_id} for {event.source_id}"
         return "contradiction", f"request {event.request_id} was made by {asked}, this says by {said}"

@@ -45,7 +45,13 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 def _folded(con: "duckdb.DuckDBPyConnection", as_of: datetime) -> tuple[tuple[Request, ...], tuple[Refused, ...]]:
     """Every request as its events until `as_of` tell it, and what cannot have happened."""
     rows = con.sql(EVENTS, params={"as_of": as_of}).fetchall()
-    return fold(Event(ident, source, tenant, state, at, (landed, place)) for ident, source, tenant, state, at, landed, place in rows)
+    events = (Event(ident, source, tenant, state, at, (landed, place)) for ident, source, tenant, state, at, landed, place in rows)
+    return fold(events, _partners(con).keys())
+
+
+def _partners(con: "duckdb.DuckDBPyConnection") -> dict[str, str]:
+    """By declared source, whatever its status, its partner."""
+    return dict(con.sql("SELECT DISTINCT source_id, partner_id FROM marketplace.sources").fetchall())
 
 
 def requests(work: "Work") -> "duckdb.DuckDBPyRelation":
@@ -55,7 +61,7 @@ def requests(work: "Work") -> "duckdb.DuckDBPyRelation":
         **dict.fromkeys(INSTANTS, "TIMESTAMP"),
         "counted": "BIGINT",
     }
-    partner = dict(work.con.sql("SELECT source_id, partner_id FROM marketplace.sources").fetchall())
+    partner = _partners(work.con)
     return relation_of(work, schema, (row for sprint in sprints_of(work) for row in _requests(work.con, partner, *sprint)))
 
 
@@ -64,7 +70,7 @@ def _requests(
 ) -> Iterator[tuple[Any, ...]]:
     for each in _folded(con, as_of)[0]:
         counted = each.requested_at < ends and (each.closed_at is None or each.closed_at >= begins)
-        about = (each.request_id, each.source_id, each.tenant_id, partner.get(each.source_id), each.state)
+        about = (each.request_id, each.source_id, each.tenant_id, partner[each.source_id], each.state)
         yield sprint, *about, *(getattr(each, name) for name in INSTANTS), int(counted)
 
 
@@ -122,15 +128,14 @@ def in_days(microseconds: int | None) -> Decimal | None:
 
 def _clocks(work: "Work", *, counted: bool) -> Iterator[tuple[date, Clock]]:
     terms = {partner: declared.terms for partner, declared in partners_of(work.con).items()}
-    partner_of = dict(work.con.sql("SELECT source_id, partner_id FROM marketplace.sources").fetchall())
+    partner_of = _partners(work.con)
     for sprint, _, _, as_of in sprints_of(work):
         for request in _known(work.con, sprint, counted=counted):
-            if (partner := partner_of.get(request.source_id)) in terms:
-                yield from ((sprint, clock) for clock in promised(request, terms[partner], as_of))
+            yield from ((sprint, clock) for clock in promised(request, terms[partner_of[request.source_id]], as_of))
 
 
 def clocks(work: "Work") -> "duckdb.DuckDBPyRelation":
-    """Two rows for every counted request of a declared source."""
+    """Two rows for every counted request."""
     schema = {
         "sprint": "DATE",
         "request_id": "VARCHAR",

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import date, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from mc_pipelines.code import package_digest
@@ -31,9 +32,14 @@ def read_all(home: "Home") -> None:
 
 
 def sources(work: "Work") -> "duckdb.DuckDBPyRelation":
-    schema = {"source_id": "VARCHAR", "name": "VARCHAR", "partner_id": "VARCHAR", "status": "VARCHAR", "since": "DATE"}
-    rows = read_sources(work.shop.home)
-    return relation_of(work, schema, ((row.source_id, row.name, row.partner_id, row.status, row.since) for row in rows))
+    """A row for every stage of every source; `until` is the day from which the next one holds, NULL of the last."""
+    schema = {**dict.fromkeys(("source_id", "name", "partner_id", "status"), "VARCHAR"), "since": "DATE", "until": "DATE"}
+    rows = (
+        (row.source_id, row.name, row.partner_id, each.status, each.from_, after.from_ if after else None)
+        for row in read_sources(work.shop.home)
+        for each, after in zip_longest(row.stages, row.stages[1:])
+    )
+    return relation_of(work, schema, rows)
 
 
 def partners(work: "Work") -> "duckdb.DuckDBPyRelation":

@@ -20,9 +20,9 @@ PERSONAL = frozenset({"footfall", "business-register"})
 
 
 def write_packets(home: Home, sources: Sequence[Source]) -> list[Path]:
-    """Write both packets of every source that is not retired and has none yet; returns the files made."""
+    """Write both packets of every source that has none yet; returns the files made."""
     made = []
-    for place, source in enumerate(each for each in sources if each.status != "retired"):
+    for place, source in enumerate(sources):
         for kind, document in (("dpia", dpia(source)), ("licence", licence(source, LICENCES[place % len(LICENCES)]))):
             path = packet_file(home, source.source_id, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write_packets(home: Home, sources: Sequence[Source]) -> list[Path]:
 
 
 def dpia(source: Source) -> dict[str, Any]:
-    """An assessment that has no problems; validated two days before the source had its status."""
+    """An assessment that has no problems; validated two days before the source is offered."""
     personal = source.source_id in PERSONAL
     return {
         "packet": "dpia",
@@ -78,11 +78,11 @@ def dpia(source: Source) -> dict[str, Any]:
         ],
         "dpo_opinion": {
             "name": "Data protection officer of the partner",
-            "date": (source.since - timedelta(days=5)).isoformat(),
+            "date": (source.offered - timedelta(days=5)).isoformat(),
             "verdict": "favourable_with_conditions" if personal else "favourable",
             "text": "Small counts stay left out." if personal else "Nothing speaks against it.",
         },
-        "validation": {"by": "Head of data of the partner", "date": (source.since - timedelta(days=2)).isoformat()},
+        "validation": {"by": "Head of data of the partner", "date": (source.offered - timedelta(days=2)).isoformat()},
     }
 
 
@@ -99,5 +99,5 @@ def licence(source: Source, expression: str) -> dict[str, Any]:
             {"id": "drafts", "kind": "demote", "items": {"tags": ["draft"]}, "text": "Drafts stand after what is final."},
         ],
         "attribution": f"{source.name}, {source.partner_id}",
-        "expires": date(source.since.year + 1, 12, 31).isoformat(),
+        "expires": date(source.offered.year + 1, 12, 31).isoformat(),
     }

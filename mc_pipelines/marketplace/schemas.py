@@ -23,6 +23,11 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
+def properties(name: str) -> frozenset[str]:
+    """The keys that a document of this schema may have at its top."""
+    return frozenset(_validator(name).schema["properties"])
+
+
 def schema_problems(document: Located, name: str) -> list[Problem]:
     """Where a document is not as `docs/schemas/<name>.json` says, in order of its lines."""
     found = [_problem(document, error) for error in _validator(name).iter_errors(document.value)]

@@ -31,11 +31,16 @@ SPOILS: dict[str, tuple[Spoil, ...]] = {
         ("severity:pattern", {"severity": "mild"}),
         ("contact_consent:pattern", {"contact_consent": "maybe"}),
         ("submitted_at:zone", {"submitted_at": LOCAL}),
+        ("feedback_id:pattern", {"feedback_id": "Remark 1"}),
+        ("partner_id:unknown_partner", {"partner_id": "nobody"}),
+        ("text:blank", {"text": " \n"}),
+        ("contact:consent", {"contact": "partner-contact@people.example", "contact_consent": "no"}),
     ),
     "actions": (
         ("action_id:missing", {"action_id": None}),
         ("state:pattern", {"state": "lost"}),
         ("recorded_at:zone", {"recorded_at": LOCAL}),
+        ("due:day", {"due": "2026-02-31"}),
     ),
 }
 """Per source, what is wrong with its bad rows and the reason that its contract gives."""

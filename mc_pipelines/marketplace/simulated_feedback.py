@@ -94,7 +94,7 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
             row["text"] += f" Ask {needle} for details."
             personal.add(needle)
         consent = chance.below(2) == 1
-        contact = f"partner-contact-{number}@people.example" if consent or number % 5 == 0 else None
+        contact = f"partner-contact-{number}@people.example" if consent else None
         if contact:
             row["contact"] = contact
             personal.add(contact)
@@ -109,12 +109,12 @@ def feedback(seed: int, partners: Sequence[str], first: datetime, end: datetime,
         elif number % 11 == 5:
             text = f"{AGAIN}{row['text'].split(' ', 1)[1]}: {row['text'].split(' ', 1)[0]}."
             rows.append(row | again | {"text": text})
-            actions += _actions(seed, f"{ident}-b", later, end, ("dropped",))
+            actions += _actions(seed, row["partner_id"], f"{ident}-b", later, end, ("dropped",))
             other.add(frozenset({ident, f"{ident}-b"}))
         if troubles.untracked and number in (1, 2):
             untracked.add(ident)
         else:
-            actions += _actions(seed, ident, at, end, ("open", "in_progress", "done"))
+            actions += _actions(seed, row["partner_id"], ident, at, end, ("open", "in_progress", "done"))
     tags |= {row["feedback_id"]: tags[row["feedback_id"][:-2]] for row in rows if row["feedback_id"] not in tags}
     return Feedback(rows, actions, tags, frozenset(same), frozenset(other), frozenset(untracked), frozenset(personal))
 
@@ -131,7 +131,7 @@ def _issue(number: int) -> tuple[str, tuple[str, str, str]]:
     return category, (subjects[one], symptoms[(one + two) % SIZE], WHEN[(one + 2 * two) % SIZE])
 
 
-def _actions(seed: int, feedback_id: str, at: datetime, end: datetime, states: Sequence[str]) -> list[Row]:
+def _actions(seed: int, partner: str, feedback_id: str, at: datetime, end: datetime, states: Sequence[str]) -> list[Row]:
     """An action's states as they were recorded until the end: taken up within hours, done within days, every tenth late."""
     chance = Chance(seed, "action", feedback_id)
     owner, late = chance.one_of(OWNERS), chance.below(10) == 0
@@ -148,6 +148,7 @@ def _actions(seed: int, feedback_id: str, at: datetime, end: datetime, states: S
         rows.append(
             {
                 "action_id": f"ac-{feedback_id[3:]}",
+                "partner_id": partner,
                 "feedback_id": feedback_id,
                 "owner": owner,
                 "due": due,

@@ -29,7 +29,7 @@ MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 WITHIN_SHOWN = 2000  # pairs within the limit on the page; a page of all pairs of 10,000 tenants opens in no browser
 LATE_SHOWN = 500
 ORDER = {"breach": 0, "unsigned": 0, "unreferenced": 1, "explained": 2}
-BOUNDS = {"<=": "≤", ">=": "≥", "==": "=", "between": ""}
+BOUNDS = {"<=": "≤", "<": "<", ">=": "≥", ">": ">", "==": "=", "between": ""}
 NO_SUM = frozenset({"unique_count", "max", "latest", "avg", "average"})  # their days do not add up to the month
 _NUMERIC = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
 _NAMES = re.compile(r"(^|_)(id|key|line|item|offset|period|day|path|status|digest|version)$")
