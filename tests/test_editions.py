@@ -57,7 +57,7 @@ def test_an_edition_is_signed_once_and_names_the_one_before(bench: Bench) -> Non
     assert verify(bundle, known_keys(bench.home.keys), journal=journal_of(bench.home)).ok
     said = json.loads(payload_file(bundle, first.body["digest"], "feedback-report.json"))
     # f1 and f2 say the same, f3 something else; nothing that they wrote is in it.
-    assert (said["remarks"], [each["issue_id"] for each in said["issues"]]) == (3, ["f1", "f3"])
+    assert (said["remarks"], [each["issue_id"] for each in said["issues"]]) == (3, ["tide/f1", "tide/f3"])
     assert judged(bench) == ("passed", "1")
     lands(bench, "feedback", "2026-04-10", [form("f9")], "more.ndjson")
     assert judged(bench) == ("failed", "0")  # more was said than the published report says

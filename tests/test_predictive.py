@@ -349,6 +349,7 @@ def test_an_attempt_judges_signs_shows_and_can_be_reproduced(made: Bench, attemp
         "predictive_seed_before_data": "0",  # signed when the test ran, long after April
         "predictive_error_share": "0.333333334",
         "predictive_latency_p95": "900",
+        "predictive_conflicts": "1",  # a1, which was sent again for another tenant
     }
     assert {each.split("-")[0][0] for each in (*drawn()["high"][:1], *drawn()["low"][:3])} == {"a"}
     assert (attempted.verdict, attempted.edition, attempted.fresh) == ("failed", 1, True)

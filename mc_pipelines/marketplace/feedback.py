@@ -4,7 +4,6 @@ Free text is compared and tagged here and shown nowhere: an issue is named by id
 """
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -108,13 +107,12 @@ def _needle(phrase: str) -> str:
     return f" {normalised(phrase)}" if phrase.endswith("*") else f" {normalised(phrase)} "
 
 
-def first_landed(landed: Iterable[Feedback]) -> tuple[tuple[Feedback, ...], Counter[Key]]:
-    """Of every form, in the order in which rows landed, the first one; and by form how many later copies say something else."""
+def first_landed(landed: Iterable[Feedback]) -> tuple[Feedback, ...]:
+    """Of every form, in the order in which rows landed, the first one."""
     first: dict[Key, Feedback] = {}
-    differing: Counter[Key] = Counter()
     for each in landed:
-        differing[each.key] += first.setdefault(each.key, each) != each
-    return tuple(first.values()), differing
+        first.setdefault(each.key, each)
+    return tuple(first.values())
 
 
 def groups(remarks: Iterable[Feedback], days: int) -> tuple[tuple[Feedback, ...], ...]:

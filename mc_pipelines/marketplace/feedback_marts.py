@@ -3,14 +3,13 @@
 Grouping and tagging are `feedback.py`'s.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines.code import package_digest
 from mc_pipelines.evidence.canonical import canonical, instant
-from mc_pipelines.marketplace.feedback import DONE, Action, Feedback, Issue, Key, first_landed
+from mc_pipelines.marketplace.feedback import DONE, Action, Feedback, Issue, first_landed
 from mc_pipelines.marketplace.feedback import issues as grouped
 from mc_pipelines.marketplace.reference import sprints_of, tagging_of
 from mc_pipelines.reference_tables import relation_of
@@ -47,7 +46,6 @@ def issues(work: "Work") -> "duckdb.DuckDBPyRelation":
         "sprint": "DATE",
         **dict.fromkeys(("issue_id", "partner_id", "category", "severity", "tags"), "VARCHAR"),
         "remarks": "BIGINT",
-        "differing": "BIGINT",
         "first_at": "TIMESTAMP",
         "last_at": "TIMESTAMP",
         "actions": "BIGINT",
@@ -60,26 +58,26 @@ def issues(work: "Work") -> "duckdb.DuckDBPyRelation":
     return relation_of(work, schema, (row for sprint, _, _, as_of in sprints_of(work) for row in _rows(work.con, sprint, as_of)))
 
 
-def _said(con: "duckdb.DuckDBPyConnection", as_of: datetime) -> tuple[tuple[Feedback, ...], Counter[Key], list[Action]]:
-    """The forms and actions of a cut-off, and how many copies of a form say something else than the first that landed."""
-    remarks, differing = first_landed(Feedback(*row) for row in con.sql(REMARKS, params={"as_of": as_of}).fetchall())
+def _said(con: "duckdb.DuckDBPyConnection", as_of: datetime) -> tuple[tuple[Feedback, ...], list[Action]]:
+    """The forms and actions of a cut-off."""
+    remarks = first_landed(Feedback(*row) for row in con.sql(REMARKS, params={"as_of": as_of}).fetchall())
     actions = [
         Action(action, partner, form, owner, date.fromisoformat(due), state, at, (landed,))
         for action, partner, form, owner, due, state, at, landed in con.sql(ACTIONS, params={"as_of": as_of}).fetchall()
     ]
-    return remarks, differing, actions
+    return remarks, actions
 
 
 def _rows(con: "duckdb.DuckDBPyConnection", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
-    remarks, differing, actions = _said(con, as_of)
+    remarks, actions = _said(con, as_of)
     for issue in grouped(remarks, actions, tagging_of(con), as_of)[0]:
-        yield sprint, *_issue(issue, sum(differing[issue.partner_id, each] for each in issue.feedback_ids))
+        yield sprint, *_issue(issue)
 
 
-def _issue(issue: Issue, differing: int) -> tuple[Any, ...]:
+def _issue(issue: Issue) -> tuple[Any, ...]:
     still = [each for each in issue.actions if each.state not in DONE]
     owners = ", ".join(sorted({each.owner for each in issue.actions}))
-    about = (issue.issue_id, issue.partner_id, issue.category, issue.severity, ", ".join(issue.tags), len(issue.feedback_ids), differing)
+    about = (issue.issue_id, issue.partner_id, issue.category, issue.severity, ", ".join(issue.tags), len(issue.feedback_ids))
     due = min((each.due for each in still), default=None)
     return *about, issue.first_at, issue.last_at, len(issue.actions), len(still), owners, due, int(issue.tracked), int(issue.overdue)
 
@@ -96,7 +94,7 @@ def stray_actions(work: "Work") -> "duckdb.DuckDBPyRelation":
 
 
 def _stray(con: "duckdb.DuckDBPyConnection", sprint: date, as_of: datetime) -> Iterator[tuple[Any, ...]]:
-    remarks, _, actions = _said(con, as_of)
+    remarks, actions = _said(con, as_of)
     for each in grouped(remarks, actions, tagging_of(con), as_of)[1]:
         yield sprint, each.action_id, each.partner_id, each.feedback_id, each.owner, each.state, each.due, each.recorded_at
 

@@ -99,9 +99,6 @@ def documents(con: "duckdb.DuckDBPyConnection", window: "Window") -> dict[str, A
                     "CAST(sum(at_risk) AS BIGINT) AS at_risk, CAST(sum(running) AS BIGINT) AS running FROM marketplace.weeks GROUP BY week, kind ORDER BY week, kind",
                 ),
                 "feedback": records(con, "SELECT remarks, issues, edition, published_at, current FROM marketplace.feedback_report"),
-                "copies": records(
-                    con, "SELECT CAST(sum(differing) AS BIGINT) AS differing FROM marketplace.issues HAVING sum(differing) > 0"
-                ),
                 "tracked": records(con, "SELECT tagged, tracked, overdue, share FROM marketplace.tracked"),
                 "ombuds": records(con, "SELECT source_id, records, verified, why FROM marketplace.ombuds ORDER BY source_id"),
             }
