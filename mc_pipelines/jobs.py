@@ -108,7 +108,7 @@ def edition_job(home: Home) -> dg.JobDefinition:
     """What `mission edition` does."""
 
     @dg.op(description="Sign and publish what a deliverable shows others of a window, as its tables make it now.")
-    def publish(context: dg.OpExecutionContext, config: OfDocument) -> None:
+    def publish_documents(context: dg.OpExecutionContext, config: OfDocument) -> None:
         from mc_pipelines.attempts import requester
         from mc_pipelines.catalog import read_catalog
         from mc_pipelines.editions import publish as publish_document
@@ -124,7 +124,7 @@ def edition_job(home: Home) -> dg.JobDefinition:
 
     @dg.job(name="publish_edition", description="Publish the model card or the feedback report of a sprint. Nothing unpublishes.")
     def publish_edition() -> None:
-        publish()
+        publish_documents()
 
     return publish_edition
 

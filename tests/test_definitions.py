@@ -116,8 +116,8 @@ def test_a_daily_table_is_late_after_36_hours_and_no_other(defs: dg.Definitions)
         ("daily", datetime(2026, 5, 1, 12, 15, tzinfo=UTC), "2026-04-30"),
         ("month_end", datetime(2026, 5, 3, 14, 0, tzinfo=UTC), "2026-04-01"),
         ("month_end", datetime(2027, 1, 3, 14, 0, tzinfo=UTC), "2026-12-01"),
-        # Sprint 35 ends with 5 May in Denver, which is 6:00 UTC on the 6th; three days later is the 9th, the last landing day that counts.
-        ("predictive_sprint", datetime(2026, 5, 10, 14, 30, tzinfo=UTC), "2026-04-24"),
+        # Sprint 35 ends with 8 May in Denver, which is 6:00 UTC on the 9th; three days later is the 12th, the last landing day that counts.
+        ("predictive_sprint", datetime(2026, 5, 13, 14, 30, tzinfo=UTC), "2026-04-27"),
     ],
 )
 def test_a_schedule_asks_for_the_partition_that_is_over(tmp_path: Path, name: str, at: datetime, partition: str) -> None:
@@ -130,7 +130,7 @@ def test_a_schedule_asks_for_the_partition_that_is_over(tmp_path: Path, name: st
 
 def test_no_sprint_is_asked_for_before_its_last_landing_day_is_over(tmp_path: Path) -> None:
     schedule = next(each for each in schedules(full(tmp_path), ["predictive_sprint"]) if each.name == "predictive_sprint")
-    for day in (9, 11):
+    for day in (12, 14):
         with dg.build_schedule_context(scheduled_execution_time=datetime(2026, 5, day, 14, 30, tzinfo=UTC)) as context:
             assert isinstance(schedule(context), dg.SkipReason)
 
