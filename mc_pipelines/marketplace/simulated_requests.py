@@ -75,11 +75,11 @@ def _course(chance: Chance, troubles: Troubles) -> tuple[tuple[str, ...], int]:
 
 
 def _begun_ago(chance: Chance, states: Sequence[str], hours: int, span: timedelta, troubles: Troubles) -> timedelta:
-    """How long before the end a request was made: long enough for its course; one that stays open is young unless there is a backlog."""
+    """How long before the end a request was made: long enough for its course; one that stays open has waited for nine days at most unless there is a backlog."""
     waits = not states or states[-1] not in {"connected", "withdrawn", "rejected"}
     shortest, longest = timedelta(hours=hours + 1), span - timedelta(hours=1)
     if waits and not troubles.backlog:
-        longest = timedelta(hours=44)
+        longest = timedelta(days=9)
     elif waits:
         shortest = timedelta(days=5)
     return shortest + (longest - shortest) * chance.below(100_000) / 100_000
