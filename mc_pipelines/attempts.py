@@ -5,7 +5,6 @@ journal entry that names the bundle is the commit point. What only the metering 
 `windows.py`.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from mc_pipelines.errors import MissionError
 from mc_pipelines.faults import reach
 from mc_pipelines.gates import Gate, GateResult, gates_of
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import Progress, journal_of, kind_of, requester
+from mc_pipelines.payload import results_of
 from mc_pipelines.runner import Workshop
 from mc_pipelines.windows import Window, window_named
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from mc_pipelines.evidence.entry import Entry
     from mc_pipelines.evidence.journal import Journal
 
-Progress = Callable[[str], None]
 Bind = Callable[[Workshop, "duckdb.DuckDBPyConnection", str, Sequence[str], Mapping[str, int]], None]
 
 
@@ -64,11 +64,6 @@ class Judged:
     def said(self) -> Mapping[str, Any]:
         """What the journal entry says beside what it says of every attempt."""
         return {}
-
-
-def kind_of(deliverable: str) -> str:
-    """The journal's name for an attempt at a window of the deliverable."""
-    return "metering.close.attempt" if deliverable == "metering" else f"{deliverable}.attempt"
 
 
 def pinned(shop: Workshop, deliverable: str, windows: bool = True) -> dict[str, int]:
@@ -239,31 +234,3 @@ def standing(home: Home, deliverable: str, name: str) -> Attempt:
     return Attempt(
         name, body["edition"], body["verdict"], results_of(home, body), home.evidence / body["bundle"], body["digest"], False, ()
     )
-
-
-def results_of(home: Home, body: Mapping[str, Any]) -> list[GateResult]:
-    """The gate results in the bundle that an attempt's entry names."""
-    import json
-
-    from mc_pipelines.evidence.bundle import payload_file
-    from mc_pipelines.payload import GATES
-
-    return [GateResult(**each) for each in json.loads(payload_file(home.evidence / body["bundle"], body["digest"], GATES))]
-
-
-def journal_of(home: Home) -> "Journal":
-    """The home's journal, to be added to with this machine's key."""
-    from mc_pipelines.evidence.journal import Journal
-    from mc_pipelines.evidence.signing import signer
-
-    return Journal(home.journal, signer(home.keys))
-
-
-def requester() -> str:
-    """Who runs this process, as it calls them: MISSION_PERSON, else the user of the machine."""
-    from getpass import getuser
-
-    try:
-        return os.environ.get("MISSION_PERSON") or getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return f"uid {os.getuid()}"

@@ -79,11 +79,11 @@ def demo(fault: str | None, as_json: bool) -> None:
     from time import monotonic
 
     from mc_pipelines import demo as sample
-    from mc_pipelines.attempts import requester
     from mc_pipelines.calendars import days
     from mc_pipelines.catalog import read_catalog
     from mc_pipelines.demo_person import sign_explanations, sign_packets
     from mc_pipelines.editions import publish
+    from mc_pipelines.journaling import requester
     from mc_pipelines.predictive.demo import answer_audits
     from mc_pipelines.report import released
 

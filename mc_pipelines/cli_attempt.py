@@ -211,8 +211,8 @@ def gates(window: str | None, deliverable: str, as_json: bool) -> None:
 
 
 def _last_attempted(home: Home, deliverable: str) -> str:
-    from mc_pipelines.attempts import kind_of
     from mc_pipelines.evidence.position import journal_at_hand
+    from mc_pipelines.journaling import kind_of
 
     journal = journal_at_hand(home)
     tried = [str(entry.body["period"]) for entry in (journal.entries() if journal else ()) if entry.kind == kind_of(deliverable)]

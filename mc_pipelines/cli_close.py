@@ -167,14 +167,14 @@ def approve(
         if all_green == bool(tenants):
             raise MissionError("name tenants with --tenant, or all that nothing holds with --all-green; one of the two")
         left = dict(_left_out(each) for each in without)
-        from mc_pipelines.attempts import requester
+        from mc_pipelines.journaling import requester
 
         data = approval_request(close_now(home, month), list(tenants) or None, left, requester(), note)
         signed = signed_or_kept(home, f"approval-{month}", data, key, only_request)
         if signed is None:
             return
-    from mc_pipelines.attempts import journal_of
     from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.journaling import journal_of
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
     body = entry.body
@@ -207,8 +207,8 @@ def lock(month: str, tenants: tuple[str, ...]) -> None:
 
     What is locked is what the edition's bundle holds; the bundle is verified first. Nothing unlocks: what comes later is billed later.
     """
-    from mc_pipelines.attempts import requester
     from mc_pipelines.close import lock as fix
+    from mc_pipelines.journaling import requester
 
     home = Home.find()
     entry = fix(home, month, list(tenants) or None, requester())

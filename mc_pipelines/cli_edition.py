@@ -18,9 +18,9 @@ from mc_pipelines.home import Home
 @click.option("--json", "as_json", is_flag=True, help="Print the editions as JSON.")
 def edition(deliverable: str, window: str, documents: tuple[str, ...], as_json: bool) -> None:
     """Publish, signed, what DELIVERABLE shows others of WINDOW: a model card, a report. Example: mission edition predictive 35"""
-    from mc_pipelines.attempts import requester
     from mc_pipelines.catalog import read_catalog
     from mc_pipelines.editions import publish
+    from mc_pipelines.journaling import requester
     from mc_pipelines.showing import show_editions, show_scoreboard
 
     home = Home.find()

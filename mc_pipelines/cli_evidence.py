@@ -168,8 +168,8 @@ def trace(gate: str, window: str | None, deliverable: str, bundle: Path | None, 
 
 def _newest(home: Home, deliverable: str, window: str | None) -> Path:
     """The bundle of the newest attempt that counts, of a window or of all."""
-    from mc_pipelines.attempts import kind_of
     from mc_pipelines.catalog import read_catalog
+    from mc_pipelines.journaling import kind_of
     from mc_pipelines.windows import window_named
 
     every = read_catalog(home).exit_of(deliverable).every

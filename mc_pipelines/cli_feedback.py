@@ -1,13 +1,11 @@
 """Feedback forms at the command line, checked before they are landed. Each command imports what it needs when it runs."""
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
+from mc_pipelines.cli_packet import tell_problems
 from mc_pipelines.cli_sign import A_PATH
-from mc_pipelines.errors import FAILED
 
 
 @click.group()
@@ -26,14 +24,7 @@ def check(file: Path, as_json: bool) -> None:
     from mc_pipelines.marketplace.feedback import check_form
     from mc_pipelines.marketplace.located import read_bounded
 
-    found = check_form(read_bounded(file))
-    if as_json:
-        click.echo(json.dumps([vars(each) for each in found], ensure_ascii=False))
-    else:
-        for each in found:
-            click.echo(each.text(file))
-        click.echo(f"{len(found)} problem(s)" if found else f"{file}: no problems")
-    sys.exit(FAILED if found else 0)
+    tell_problems(file, check_form(read_bounded(file)), as_json)
 
 
 COMMANDS = (feedback,)

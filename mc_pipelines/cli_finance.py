@@ -24,9 +24,9 @@ def note(month: str, text: str, signed: Path | None, key: Path | None, only_requ
 
     It is bound to the digests of the locked editions and states what their invoices add up to; without it nothing is published.
     """
-    from mc_pipelines.attempts import requester
     from mc_pipelines.closing.publication import file_note, note_request
     from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.journaling import requester
 
     home = Home.find()
     if signed is None:
@@ -56,8 +56,8 @@ def publish(month: str, tenants: tuple[str, ...]) -> None:
 
     It needs accounts in reference/accounts.yaml and a finance note on each edition. Nothing unpublishes.
     """
-    from mc_pipelines.attempts import requester
     from mc_pipelines.closing.publication import publish as hand_over
+    from mc_pipelines.journaling import requester
     from mc_pipelines.showing import show_board
 
     home = Home.find()
@@ -77,8 +77,8 @@ def issued(month: str, file: Path, as_json: bool) -> None:
 
     The list is judged by the contract issued_invoices (columns as in the published invoices.csv) and kept. Ends with 1 on any difference.
     """
-    from mc_pipelines.attempts import requester
     from mc_pipelines.closing.issued import reconcile
+    from mc_pipelines.journaling import requester
 
     entry, found = reconcile(Home.find(), month, file, requester())
     body = entry.body
@@ -105,8 +105,8 @@ def tonight(month: str | None, day: str, as_json: bool) -> None:
     How many tenants would close, what is unbilled, who stands in the way, what moved since the last one. A rehearsal is never a close:
     it cannot be approved or locked. Ends with 0 whatever it finds.
     """
-    from mc_pipelines.attempts import requester
     from mc_pipelines.closing.rehearsal import rehearse
+    from mc_pipelines.journaling import requester
     from mc_pipelines.showing import show_tonight
 
     home = Home.find()

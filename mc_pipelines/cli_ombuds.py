@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder that the signed bundle is put into.")
 def ombuds(sprint: str, source: str | None, tenant: str | None, out: Path) -> None:
     """Export one source's or tenant's whole trail, redacted and signed. Example: mission ombuds 35 --source tide-tables --out exports"""
-    from mc_pipelines.attempts import requester
+    from mc_pipelines.journaling import requester
     from mc_pipelines.marketplace.ombuds_export import export_trail
 
     if (source is None) == (tenant is None):

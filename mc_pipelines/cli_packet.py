@@ -3,13 +3,18 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mc_pipelines.cli_sign import A_PATH, key_option, request_option, signed_or_kept
 from mc_pipelines.errors import FAILED, MissionError
 from mc_pipelines.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mc_pipelines.marketplace.located import Problem
 
 
 @click.group()
@@ -27,7 +32,11 @@ def check(file: Path, as_json: bool) -> None:
     """
     from mc_pipelines.marketplace.packets import check as problems_of
 
-    found = problems_of(file)
+    tell_problems(file, problems_of(file), as_json)
+
+
+def tell_problems(file: Path, found: "Sequence[Problem]", as_json: bool) -> None:
+    """Print the problems of a document that a partner wrote, and end with 1 where there are some."""
     if as_json:
         click.echo(json.dumps([vars(each) for each in found], ensure_ascii=False))
     else:
@@ -78,7 +87,7 @@ def _licence(path: Path) -> dict[str, Any]:
 @request_option
 def sign_packets(source: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
     """Sign both packets of SOURCE with your own SSH key, or write the requests. Example: mission packet sign tide-tables --request"""
-    from mc_pipelines.attempts import requester
+    from mc_pipelines.journaling import requester
     from mc_pipelines.marketplace.located import read_bounded
     from mc_pipelines.marketplace.packets import KINDS, packet_request, take
 

@@ -76,14 +76,14 @@ def waive(
     if signed is None:
         if gate is None:
             raise MissionError("name the gate that failed, a signed waiver with --signed, or --explained")
-        from mc_pipelines.attempts import requester
+        from mc_pipelines.journaling import requester
 
         data = waiver_request(close_at(home, month), gate, list(tenants) or None, rationale, owner, expires, requester())
         signed = signed_or_kept(home, f"waiver-{month}-{gate}", data, key, only_request)
         if signed is None:
             return
-    from mc_pipelines.attempts import journal_of
     from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.journaling import journal_of
     from mc_pipelines.showing import show_board, show_month
 
     entry = take(journal_of(home), read_people(home), signed.read_bytes(), str(signed))
@@ -94,9 +94,9 @@ def waive(
 
 
 def _sign_explanations(home: Home, month: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
-    from mc_pipelines.attempts import journal_of, requester
     from mc_pipelines.closing.explanations import explain, explanation_request, signatures
     from mc_pipelines.evidence.people import read_people
+    from mc_pipelines.journaling import journal_of, requester
     from mc_pipelines.reference import read
     from mc_pipelines.windows import month_key
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import attempts as windows_attempted
 from mc_pipelines import report
-from mc_pipelines.attempts import Attempt, Bind, Judged, Progress, attempts, failures_of, journal_of, requester, sign
+from mc_pipelines.attempts import Attempt, Bind, Judged, attempts, failures_of, sign
 from mc_pipelines.closing.holds import Holds, holds
 from mc_pipelines.closing.states import fold
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import Progress, journal_of, requester
 from mc_pipelines.runner import Workshop
 from mc_pipelines.shell import write_views
 from mc_pipelines.windows import Window, as_of_instant, month_key

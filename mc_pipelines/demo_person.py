@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.explanations import digest_of, explain, explanation_request, signatures
 from mc_pipelines.durable import create
 from mc_pipelines.evidence.canonical import parse
@@ -17,6 +16,7 @@ from mc_pipelines.evidence.own_key import from_file
 from mc_pipelines.evidence.people import by_key, people_file, read_people
 from mc_pipelines.evidence.signoff import signed
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.marketplace.declared import Source, read_sources
 from mc_pipelines.marketplace.packets import KINDS, packet_file, packet_request, read_packet, signature_file, take
 from mc_pipelines.reference import read

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.attempts import Progress, journal_of
 from mc_pipelines.code import code_digest, code_version
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import build, payload_digest, payload_file
@@ -15,6 +14,7 @@ from mc_pipelines.evidence.canonical import sha256
 from mc_pipelines.evidence.checkpoint import Head
 from mc_pipelines.evidence.position import journal_at_hand
 from mc_pipelines.faults import reach
+from mc_pipelines.journaling import Progress, journal_of
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.reference_tables import relation_of
 from mc_pipelines.report import some_windows

@@ -38,11 +38,11 @@ def _signed_job(home: Home, name: str) -> dg.JobDefinition:
 
     @dg.op(name=name, description=SIGNED[name])
     def take(context: dg.OpExecutionContext, config: Signed) -> None:
-        from mc_pipelines.attempts import journal_of
         from mc_pipelines.closing.acts import approve
         from mc_pipelines.closing.publication import file_note
         from mc_pipelines.closing.waive import waive
         from mc_pipelines.evidence.people import read_people
+        from mc_pipelines.journaling import journal_of
         from mc_pipelines.showing import show_board, show_month
 
         path, journal = Path(config.sign_off), journal_of(home)
@@ -65,8 +65,8 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
 
     @dg.op(description="Fix the close of approved tenants, for ever.")
     def lock(context: dg.OpExecutionContext, config: OfMonth) -> None:
-        from mc_pipelines.attempts import requester
         from mc_pipelines.close import lock as fix
+        from mc_pipelines.journaling import requester
         from mc_pipelines.showing import show_board
 
         entry = fix(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
@@ -75,8 +75,8 @@ def life_jobs(home: Home) -> list[dg.JobDefinition]:
 
     @dg.op(description="Hand over locked invoices that a finance note covers.")
     def publish(context: dg.OpExecutionContext, config: OfMonth) -> None:
-        from mc_pipelines.attempts import requester
         from mc_pipelines.closing.publication import publish as hand_over
+        from mc_pipelines.journaling import requester
         from mc_pipelines.showing import show_board
 
         entry = hand_over(home, config.month, config.tenants or None, context.run.tags.get("requested_by") or requester())
@@ -109,9 +109,9 @@ def edition_job(home: Home) -> dg.JobDefinition:
 
     @dg.op(description="Sign and publish what a deliverable shows others of a window, as its tables make it now.")
     def publish_documents(context: dg.OpExecutionContext, config: OfDocument) -> None:
-        from mc_pipelines.attempts import requester
         from mc_pipelines.catalog import read_catalog
         from mc_pipelines.editions import publish as publish_document
+        from mc_pipelines.journaling import requester
         from mc_pipelines.showing import show_editions, show_scoreboard
 
         asked_by = context.run.tags.get("requested_by") or requester()
@@ -140,8 +140,8 @@ def tonight_job(home: Home) -> dg.JobDefinition:
 
     @dg.op(description="Close the running month as if it ended after its last landing day, as a rehearsal that cannot be locked.")
     def rehearse(context: dg.OpExecutionContext, config: Tonight) -> None:
-        from mc_pipelines.attempts import requester
         from mc_pipelines.closing.rehearsal import rehearse as close_tonight
+        from mc_pipelines.journaling import requester
         from mc_pipelines.showing import show_tonight
 
         asked_by = context.run.tags.get("requested_by") or requester()

@@ -55,8 +55,8 @@ def run_job(home: Home, job: str, windows: list[str], progress: Progress = lambd
     """Run one job for a range of partitions, in one run. Progress gets a line as each table is done."""
     from dagster import DagsterEventType
 
-    from mc_pipelines.attempts import requester
     from mc_pipelines.definitions import build_defs
+    from mc_pipelines.journaling import requester
 
     defs = build_defs(home)
     single = windows[0] == windows[-1]  # a run of one partition keeps the partition on its check results

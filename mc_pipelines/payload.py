@@ -3,11 +3,13 @@
 The same rows, and the same batch of previews before them, give the same bytes. Nothing is judged or signed here.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
 from mc_pipelines.catalog import Model
+from mc_pipelines.evidence.bundle import payload_file
 from mc_pipelines.evidence.canonical import canonical, rows_bytes
 from mc_pipelines.evidence.proofs import leaf_files, rows_file
 from mc_pipelines.gates import GateResult
@@ -17,6 +19,8 @@ from mc_pipelines.windows import Window
 
 if TYPE_CHECKING:
     import duckdb
+
+    from mc_pipelines.home import Home
 
 METERING = "metering.json"
 GATES = "gates.json"
@@ -34,6 +38,11 @@ def table_files(con: "duckdb.DuckDBPyConnection", marts: Sequence[Model]) -> dic
             {"columns": relation.columns, "types": [str(kind) for kind in relation.types], "grain": list(model.header.grain)}
         )
     return files | leaf_files(files)
+
+
+def results_of(home: "Home", body: Mapping[str, Any]) -> list[GateResult]:
+    """The gate results in the bundle that an attempt's entry names."""
+    return [GateResult(**each) for each in json.loads(payload_file(home.evidence / body["bundle"], body["digest"], GATES))]
 
 
 def gates_file(results: Sequence[GateResult]) -> dict[str, bytes]:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.attempts import kind_of, results_of
 from mc_pipelines.catalog import Catalog
 from mc_pipelines.closing.states import Close, fold
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import kind_of
+from mc_pipelines.payload import results_of
 from mc_pipelines.report import released, verdict
 
 if TYPE_CHECKING:

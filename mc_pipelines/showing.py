@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import UndefinedError
 
-from mc_pipelines.attempts import journal_of, kind_of
 from mc_pipelines.catalog import Catalog, named, read_catalog
 from mc_pipelines.closing.states import ATTEMPT, REHEARSAL, fold
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import payload_file, payload_files
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import BATCH
+from mc_pipelines.journaling import journal_of, kind_of
 from mc_pipelines.payload import METERING
 from mc_pipelines.scoreboard import Pages, scoreboard
 

@@ -12,12 +12,13 @@ from click.testing import CliRunner
 from conftest import Bench
 from test_predictive import build, decision, drawn, lands, lay, verdict
 
-from mc_pipelines.attempts import Attempt, attempt, journal_of
+from mc_pipelines.attempts import Attempt, attempt
 from mc_pipelines.catalog import read_catalog
 from mc_pipelines.cli import main
 from mc_pipelines.cli_audits import _open_reads, _write
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.predictive.seeds import SEED, publish
 from mc_pipelines.windows import sprint_named
 

@@ -32,7 +32,6 @@ from test_corrections import (  # noqa: F401  # `made` is a fixture
     requests,
 )
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.cli import main
 from mc_pipelines.closing.rehearsal import rehearse
 from mc_pipelines.closing.states import REHEARSAL, fold
@@ -42,6 +41,7 @@ from mc_pipelines.evidence.canonical import instant
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.runner import Workshop
 from mc_pipelines.showing import show_board
 from mc_pipelines.site.finance import board_csv, board_xlsx, build_board

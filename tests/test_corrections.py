@@ -12,13 +12,14 @@ from conftest import Bench, Row, event
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mc_pipelines.attempts import Attempt, journal_of
+from mc_pipelines.attempts import Attempt
 from mc_pipelines.close import attempt
 from mc_pipelines.closing import acts
 from mc_pipelines.closing.states import fold
 from mc_pipelines.evidence.people import read_people
 from mc_pipelines.evidence.signoff import signed
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.runner import Workshop
 
 MARCH, APRIL, MAY = "2026-03", "2026-04", "2026-05"

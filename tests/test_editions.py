@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import Bench
 from test_marketplace import build, lands, lay
 
-from mc_pipelines.attempts import Attempt, attempt, journal_of
+from mc_pipelines.attempts import Attempt, attempt
 from mc_pipelines.cli import main
 from mc_pipelines.editions import newest_of, publish
 from mc_pipelines.errors import MissionError
@@ -19,6 +19,7 @@ from mc_pipelines.evidence.record import named_predicate
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.vacuum import pins
 from mc_pipelines.evidence.verify import verify
+from mc_pipelines.journaling import journal_of
 
 GATE = "marketplace_feedback_report_published"
 

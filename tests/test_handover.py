@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from test_corrections import APRIL, MAY, build, close, invoice, lock, made, requests  # noqa: F401  # `made` is a fixture
 from test_publication import ACCOUNTS, balance, bench, call, correction, document, line, noted, table  # noqa: F401  # `bench` is a fixture
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.handover import files, row
 from mc_pipelines.closing.issued import differences
 from mc_pipelines.closing.ledger import bookings, ledger_csv
@@ -26,6 +25,7 @@ from mc_pipelines.evidence.journal import Journal, revoke
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.invoicing.batch_files import folder_of
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.lint import problems as lint
 
 ODD = '=HYPERLINK("http://x")|Ünï 東京 ../'

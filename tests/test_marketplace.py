@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from conftest import Bench
 
 from mc_pipelines import showing
-from mc_pipelines.attempts import Attempt, attempt, journal_of
+from mc_pipelines.attempts import Attempt, attempt
 from mc_pipelines.calendars import days
 from mc_pipelines.cli import main
 from mc_pipelines.demo_person import sign_packets
@@ -32,6 +32,7 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.signoff import SIGN_OFF_TYPE, signed
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.marketplace.declared import read_sources
 from mc_pipelines.marketplace.packets import packet_file, packet_request, signature_file, take

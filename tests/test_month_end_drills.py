@@ -14,13 +14,13 @@ import pytest
 from conftest import Bench
 from test_corrections import APRIL, MAY, approved, build, close, invoice, made, requests  # noqa: F401  # `made` is a fixture
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.close import attempt
 from mc_pipelines.close import lock as fix
 from mc_pipelines.closing.states import ATTEMPT, LOCK, fold
 from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.runner import Workshop
 
 

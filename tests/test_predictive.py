@@ -15,7 +15,7 @@ import pytest
 from browsing import opened, violations
 from conftest import Bench
 
-from mc_pipelines.attempts import Attempt, attempt, journal_of
+from mc_pipelines.attempts import Attempt, attempt
 from mc_pipelines.calendars import days
 from mc_pipelines.editions import publish as publish_edition
 from mc_pipelines.errors import MissionError
@@ -25,6 +25,7 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.gates import GateResult
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.lake import WHOLE
 from mc_pipelines.predictive.pages import budgets
 from mc_pipelines.predictive.report import REPORT

@@ -19,7 +19,6 @@ from conftest import Bench, event
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from test_corrections import APRIL, FINANCE, KEYS, MAY, build, close, invoice, lock, made, price, requests  # noqa: F401  # `made` is a fixture
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.cli import main
 from mc_pipelines.closing.handover import credit_notes, files, row
 from mc_pipelines.closing.issued import Difference, differences
@@ -32,6 +31,7 @@ from mc_pipelines.evidence.signing import known_keys
 from mc_pipelines.evidence.verify import verify
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.documents import NUMBERS, TEXT
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.runner import Workshop
 
 ACCOUNTS = Accounts(receivable="1200", revenue="4000", tax="2200", prepaid="2400", meters={"tokens": "4010"}, taxes={"low": "2207"})

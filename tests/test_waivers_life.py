@@ -12,7 +12,6 @@ from click.testing import Result
 from conftest import Bench
 from test_close_life import APRIL, approve, call, states, status, usage
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.close import attempt
 from mc_pipelines.close import lock as fix
 from mc_pipelines.closing.acts import approve as take_approval
@@ -20,6 +19,7 @@ from mc_pipelines.closing.acts import lock
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.people import read_people
 from mc_pipelines.evidence.record import named_predicate
+from mc_pipelines.journaling import journal_of
 
 made, bench = life.made, life.bench
 TODAY = datetime.now(UTC).date()

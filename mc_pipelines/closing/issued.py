@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.closing.publication import handed_over
 from mc_pipelines.closing.states import ISSUED, fold
 from mc_pipelines.disk import writing
@@ -19,6 +18,7 @@ from mc_pipelines.evidence.canonical import sha256
 from mc_pipelines.home import Home
 from mc_pipelines.intake import try_rows
 from mc_pipelines.invoicing.documents import guarded
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.rating.display import number_text
 from mc_pipelines.windows import month_key
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mc_pipelines.attempts import journal_of
 from mc_pipelines.close import DELIVERABLE
 from mc_pipelines.closing.handover import files
 from mc_pipelines.closing.ledger import corrections_of, read_accounts
@@ -25,6 +24,7 @@ from mc_pipelines.faults import reach
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import BATCH, Sums
 from mc_pipelines.invoicing.batch_files import FOLDER as INVOICES
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.windows import month_key
 
 if TYPE_CHECKING:

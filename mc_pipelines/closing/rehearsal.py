@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from mc_pipelines import report
-from mc_pipelines.attempts import Progress, journal_of
 from mc_pipelines.calendars import days, midnight
 from mc_pipelines.close import DELIVERABLE, pinned
 from mc_pipelines.closing.holds import holds
@@ -28,6 +27,7 @@ from mc_pipelines.faults import reach
 from mc_pipelines.gates import GateResult, gates_of
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.batch_files import SUMS, Sums, by_meter, tax_of
+from mc_pipelines.journaling import Progress, journal_of
 from mc_pipelines.rating.display import money_of
 from mc_pipelines.rating.money import EXACT
 from mc_pipelines.runner import Workshop

@@ -8,9 +8,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mc_pipelines.attempts import journal_of, pinned
+from mc_pipelines.attempts import pinned
 from mc_pipelines.engine import connect
 from mc_pipelines.evidence.checkpoint import Head
+from mc_pipelines.journaling import journal_of
 from mc_pipelines.marketplace.ombuds_marts import Subject, signed, trail
 from mc_pipelines.report import month_views
 from mc_pipelines.runner import Workshop

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from mc_pipelines.attempts import journal_of, requester
 from mc_pipelines.code import package_digest
 from mc_pipelines.evidence.canonical import canonical
 from mc_pipelines.evidence.position import journal_at_hand
+from mc_pipelines.journaling import journal_of, requester
 from mc_pipelines.predictive.declared import Settings, read_settings
 from mc_pipelines.predictive.sampling import sample_size
 from mc_pipelines.reference_tables import relation_of
