@@ -93,5 +93,5 @@ lock:
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf data/landing data/lake data/journal data/evidence data/site data/dagster data/keys data/drills data/checkpoint.json
-	rm -rf data/reference/marketplace/packets
+	if grep -qs '^# Made by the demo' data/reference/people.yaml; then rm -rf data/reference/people.yaml data/reference/marketplace/packets; fi
 	find mc_pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
