@@ -18,16 +18,17 @@ FOUND = """
     SELECT sprints.sprint, '{source}' AS source, {identity} AS record, count(*) AS copies, count(DISTINCT copies.content) AS versions,
            min(copies.landing_day) AS first_day, max(copies.landing_day) AS last_day
     FROM (
+        -- Few records come more than once; only those, and what shares a hash with another, are looked at closely.
         SELECT landing_day, {columns}, row(*COLUMNS(* EXCLUDE (landing_day, replay_of))) AS content
         FROM {table}
-        QUALIFY count(*) OVER (PARTITION BY {columns}) > 1
+        WHERE hash({columns}) IN (SELECT hash({columns}) FROM {table} GROUP BY ALL HAVING count(*) > 1)
     ) AS copies
     JOIN reference.sprints AS sprints ON copies.landing_day <= sprints.cutoff_day
     WHERE sprints.sprint BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
     GROUP BY sprints.sprint, {columns}, sprints.start_utc
     HAVING count(DISTINCT copies.content) > 1 AND max(copies.landing_day) >= CAST(sprints.start_utc AS DATE)
 """
-"""Records with different copies until a sprint's cut-off, one of which landed since it began. Only what came more than once is compared."""
+"""Records with different copies until a sprint's cut-off, one of which landed since it began."""
 COUNTED = """
     SELECT sprints.sprint, sources.source, count(conflicts.record) AS conflicts
     FROM reference.sprints AS sprints
