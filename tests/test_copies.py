@@ -32,7 +32,7 @@ def test_a_copy_that_differs_is_named_and_the_first_counts(tmp_path: Path, make_
     lands(bench, "feedback", "2026-04-16", [same | {"severity": "high"}], "late.ndjson")
     build(bench, (days("2026-04-01", "2026-04-16"),))
     found = bench.rows("SELECT source, record, copies, versions, first_day, last_day FROM marketplace.conflicts", "marketplace.conflicts")
-    assert [row for row in found if row[1].endswith(("g1", "g2"))] == [("feedback", "g1", 3, 2, date(2026, 4, 7), date(2026, 4, 8))]
+    assert [row for row in found if row[1].endswith(("g1", "g2"))] == [("feedback", "tide / g1", 3, 2, date(2026, 4, 7), date(2026, 4, 8))]
     counts = dict(bench.rows("SELECT source, conflicts FROM marketplace.conflict_counts", "marketplace.conflict_counts"))
     assert counts.keys() == {"actions", "connect_requests", "feedback"}
     gate = next(each for each in attempt(bench.home, "marketplace", "7").results if each.gate == "marketplace_conflicts")
