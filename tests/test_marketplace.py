@@ -352,7 +352,7 @@ def test_promised_hours_are_shown_exactly_and_a_list_that_is_cut_says_so(attempt
     files = {REPORT: (attempted.bundle / "data" / REPORT).read_bytes()}
     report = json.loads(files[REPORT])
     assert [(row["kind"], row["limit_hours"]) for row in report["partners"]] == [("resolution", "24"), ("response", "2.5")]
-    assert report["whole"] == {"open": len(report["open"]), "refused": 3, "issues": 2, "stray": 1, "urgent": 2}
+    assert report["whole"] == {"conflicts": 2, "open": len(report["open"]), "refused": 3, "issues": 2, "stray": 1, "urgent": 2}
     assert b"The first" not in pages(files, "7")["marketplace/7.html"]
     # r3 was never answered: eight days less a second (691 199 s) of 2.5 hours (9 000 s) and of 24 (86 400 s).
     urgent = [(row["request_id"], row["kind"], row["used_hours"], row["limit_hours"], row["share"]) for row in report["urgent"]]
