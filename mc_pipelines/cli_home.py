@@ -44,11 +44,11 @@ def try_(file: Path, contract: str, rows: int) -> None:
 
 @click.command()
 @click.argument("window")
-@click.option("--source", default="usage_events", show_default=True, type=click.Choice(["usage_events", "gateway_log"]))
+@click.option("--source", help="Only rows of this source (default: all that are declared).")
 @click.option("--reason", help="Only rows refused for this reason, for example occurred_at:zone.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the rows there, a file per landing day, to be mended.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
-def quarantine(window: str, source: str, reason: str | None, out: Path | None, as_json: bool) -> None:
+def quarantine(window: str, source: str | None, reason: str | None, out: Path | None, as_json: bool) -> None:
     """List the rows refused on DAY or FIRST..LAST. Example: mission quarantine 2026-04-01..2026-04-30 --out mend"""
     from dataclasses import asdict
 
@@ -61,10 +61,10 @@ def quarantine(window: str, source: str, reason: str | None, out: Path | None, a
         click.echo(json.dumps([asdict(row) for row in found], ensure_ascii=False))
     elif out is None:
         for row in found:
-            click.echo(f"{row.file}:{row.offset}: {row.reasons}: {row.raw[:200]}")
+            click.echo(f"{row.source}: {row.file}:{row.offset}: {row.reasons}: {row.raw[:200]}")
     if out is not None:
         for path in write_replays(found, out):
-            click.echo(f"{path}: mend it, then land it as landing/{source}/<today>/{path.name}", err=as_json)
+            click.echo(f"{path}: mend it, then land it as landing/{path.parent.name}/<today>/{path.name}", err=as_json)
         for row in (row for row in found if not row.whole):
             why = "its personal fields are withheld" if row.personal else "too long to be kept whole"
             click.echo(f"{row.file}:{row.offset}: {why}; take it from the landed file", err=True)

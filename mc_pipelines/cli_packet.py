@@ -93,7 +93,7 @@ def sign_packets(source: str, signed: Path | None, key: Path | None, only_reques
 
     home = Home.find()
     if signed is not None:
-        click.echo(f"signed  {take(home, read_bounded(signed, 4 << 20), str(signed))}")
+        click.echo(f"signed  {take(home, read_bounded(signed, 4 << 20), str(signed), source)}")
         return
     for kind, data in [(kind, packet_request(home, source, kind, requester())) for kind in KINDS]:
         made = signed_or_kept(home, f"packet-{source}-{kind}", data, key, only_request)

@@ -14,12 +14,21 @@ from mc_pipelines.home import Home
 from mc_pipelines.lake import Lake
 from mc_pipelines.personal import WITHHELD
 from mc_pipelines.rawlines import RAW_CHARACTERS
+from mc_pipelines.reference import read_sources
+
+REFUSED = """
+    SELECT '{0}' AS source, CAST(landing_day AS VARCHAR) AS landing_day, file, "offset", reasons, raw
+    FROM quarantine.{0}
+    WHERE landing_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
+      AND ($reason = '' OR list_contains(string_split(reasons, ','), $reason))
+"""
 
 
 @dataclass(frozen=True)
 class Refused:
     """One refused row: where it landed (`offset` from 1), why it was refused, and its text, cut after 2000 characters, personal fields withheld."""
 
+    source: str
     landing_day: str
     file: str
     offset: int
@@ -35,32 +44,39 @@ class Refused:
         return WITHHELD in self.raw
 
 
-def refused(home: Home, source: str, days: Sequence[str], reason: str | None) -> list[Refused]:
-    """Rows refused on the landing days, in the order in which they landed. MissionError where nothing of the source was ever staged."""
-    con = connect()
-    if Lake(str(home.lake)).view(con, f"quarantine.{source}") is None:
-        raise MissionError(f"quarantine.{source} does not exist yet. Run a day first: mission run DAY.")
+def refused(home: Home, source: str | None, days: Sequence[str], reason: str | None) -> list[Refused]:
+    """Rows of a source, or of all that are declared, refused on the landing days: by source, in the order in which they landed.
+
+    MissionError for a source that is not declared, and where nothing of what was asked for was ever staged.
+    """
+    declared = sorted(read_sources(home))
+    if source is not None and source not in declared:
+        raise MissionError(f"{source}: no such source is declared in {home.reference / 'sources.yaml'}. There are: {', '.join(declared)}.")
+    con, lake = connect(), Lake(str(home.lake))
+    asked = [name for name in declared if source in (None, name)]
+    staged = [name for name in asked if lake.view(con, f"quarantine.{name}") is not None]
+    if not staged:
+        raise MissionError(f"quarantine.{asked[0]} does not exist yet. Run a day first: mission run DAY.")
     rows = con.sql(
-        f"""SELECT CAST(landing_day AS VARCHAR), file, "offset", reasons, raw FROM quarantine.{source}
-            WHERE landing_day BETWEEN CAST($first AS DATE) AND CAST($last AS DATE)
-              AND ($reason = '' OR list_contains(string_split(reasons, ','), $reason)) ORDER BY landing_day, file, "offset" """,
+        " UNION ALL ".join(map(REFUSED.format, staged)) + " ORDER BY ALL",
         params={"first": days[0], "last": days[-1], "reason": reason or ""},
     ).fetchall()
     return [Refused(*row) for row in rows]
 
 
 def write_replays(rows: Sequence[Refused], folder: Path) -> list[Path]:
-    """One `replay-of-<day>.ndjson` per landing day with the rows as they stood, to be mended and landed in a later day's folder.
+    """One `<source>/replay-of-<day>.ndjson` per source and landing day with the rows as they stood, to be mended and landed in a later day's folder.
 
     A row whose text was cut, or has personal fields, is left out: it is named by file and offset, and is taken from the landed file.
     """
-    by_day: dict[str, list[str]] = {}
+    by_day: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.whole:
-            by_day.setdefault(row.landing_day, []).append(row.raw + "\n")
+            by_day.setdefault((row.source, row.landing_day), []).append(row.raw + "\n")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for day, lines in sorted(by_day.items()):
-        paths.append(folder / f"replay-of-{day}.ndjson")
+    for (source, day), lines in sorted(by_day.items()):
+        paths.append(folder / source / f"replay-of-{day}.ndjson")
+        paths[-1].parent.mkdir(exist_ok=True)
         write(paths[-1], "".join(lines).encode("utf-8"))
     return paths

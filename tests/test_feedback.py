@@ -104,6 +104,35 @@ def test_a_row_is_refused_at_the_door_for_what_the_form_is_refused_for(changes: 
     assert bool(check_form(form(**changes))) == bool(reason)
 
 
+ACTION = {
+    "recorded_at": "2026-05-04T09:30:00Z",
+    "action_id": "a1",
+    "partner_id": "northgate",
+    "feedback_id": "f1",
+    "owner": "team:data",
+    "due": "2026-05-20",
+    "state": "open",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"due": "2026-02-30"}, "due:day"),  # there is none
+        ({"due": "0000-01-01"}, "due:day"),  # DuckDB knows this day and Python does not
+        ({"due": "9999-12-31"}, "due:day"),  # the day after is none
+        ({"due": "2199-12-31"}, ""),
+        ({"owner": "Jane Q. Secretperson <jane@mail.example>"}, "owner:pattern"),  # owners are shown
+    ],
+)
+def test_an_action_that_cannot_be_counted_or_shown_is_refused_at_the_door(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "actions.ndjson"
+    path.write_text(json.dumps(ACTION | changes) + "\n", encoding="utf-8")
+    refused = try_rows(Home(CHECKOUT / "data"), path, "actions")[1]
+    assert [each["reasons"] for each in refused] == ([reason] if reason else [])
+
+
 def test_a_form_of_a_partner_that_nobody_declared_is_quarantined(tmp_path: Path) -> None:
     path = tmp_path / "form.ndjson"
     path.write_text(json.dumps(json.loads(form(partner_id="nobody"))) + "\n", encoding="utf-8")

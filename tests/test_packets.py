@@ -431,6 +431,12 @@ def test_the_demo_signs_each_packet_on_the_day_of_its_validation(tmp_path: Path)
     assert all(each.ok for source in read_sources(home) for each in verify(home, source.source_id, cutoff).values())
 
 
+def test_what_was_signed_of_one_source_is_not_laid_beside_another(signing: Signing) -> None:
+    with pytest.raises(MissionError, match=r"given: signed is the dpia of tide-tables, not of rainfall"):
+        take(signing.home, signing.signed("dpia"), "given", "rainfall")
+    assert not signature_file(packet_file(signing.home, "tide-tables", "dpia")).exists()
+
+
 def test_a_misspelt_kind_hides_no_other_fault(tmp_path: Path) -> None:
     sound = licence(TIDES, "Foo") | {"expires": "31.12.2027"}
     faults = ["$.licence", "$.expires"]

@@ -40,9 +40,11 @@ def test_a_mended_row_counts_where_it_belongs_and_leaves_the_value_of_the_quaran
     assert [(row["file"], row["offset"], row["reasons"]) for row in json.loads(listed.output)] == [
         ("usage_events/2026-04-10/wrong.ndjson", offset, "occurred_at:zone") for offset in (1, 2, 3)
     ]
+    other = CliRunner().invoke(main, ["quarantine", "2026-04-10", "--source", "gateway_log"])
+    assert (other.exit_code, other.output) == (0, "0 row(s) refused\n")
     written = CliRunner().invoke(main, ["quarantine", "2026-04-10", "--reason", "occurred_at:zone", "--out", str(tmp_path / "mend")])
     assert written.exit_code == 0
-    (file,) = (tmp_path / "mend").iterdir()
+    (file,) = (tmp_path / "mend" / "usage_events").iterdir()
     mended = file.read_text(encoding="utf-8").replace('T12:00:00"', 'T12:00:00+02:00"')
     # Two are mended, one still is not; the day is one before the cut-off.
     lines = mended.splitlines()
@@ -65,5 +67,8 @@ def test_a_row_too_long_to_keep_is_named_and_not_given_back(tmp_path: Path) -> N
 
 
 def test_a_home_without_rows_says_what_to_run(tmp_path: Path) -> None:
+    home = lay(tmp_path)
     with pytest.raises(MissionError, match="mission run DAY"):
-        refused(Home(tmp_path), "usage_events", ["2026-04-01"], None)
+        refused(home, "usage_events", ["2026-04-01"], None)
+    with pytest.raises(MissionError, match=r"invoices: no such source is declared in .*There are: gateway_log, usage_events"):
+        refused(home, "invoices", ["2026-04-01"], None)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 Subject = Literal["source", "tenant"]
 LINES, PAGE = "trail.jsonl", "trail.html"
 REQUESTS = """
-    SELECT request_id, source_id, tenant_id, state, occurred_at, "by"
+    SELECT DISTINCT request_id, source_id, tenant_id, state, occurred_at, "by"
     FROM staging.connect_requests
     WHERE occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
     ORDER BY ALL
 """
 DECISIONS = """
-    SELECT concat(request_id, '.', state) AS decision_id, source_id, tenant_id, state AS outcome, occurred_at, "by"
+    SELECT DISTINCT concat(request_id, '.', state) AS decision_id, source_id, tenant_id, state AS outcome, occurred_at, "by"
     FROM staging.connect_requests
     WHERE state IN ('approved', 'rejected') AND occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
     ORDER BY ALL
@@ -48,7 +48,7 @@ DEMOTIONS = """
     FROM marketplace.clauses WHERE sprint = $sprint AND kind IN ('demote', 'block') ORDER BY ALL
 """
 FEEDBACK = """
-    SELECT feedback_id, partner_id, category, severity, text, contact, contact_consent, submitted_at
+    SELECT DISTINCT feedback_id, partner_id, category, severity, text, contact, contact_consent, submitted_at
     FROM staging.feedback
     WHERE submitted_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
     ORDER BY ALL

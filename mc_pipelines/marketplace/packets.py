@@ -153,13 +153,18 @@ def packet_request(home: Home, source_id: str, kind: str, requested_by: str) -> 
     return request(SIGN_OFF, requested_by, statement(kind, source_id, data, document))
 
 
-def take(home: Home, signed: bytes, where: str) -> Path:
-    """Lay a signed request beside the packet that it is about, and keep both. MissionError where it is not about a packet as it stands here."""
+def take(home: Home, signed: bytes, where: str, source: str | None = None) -> Path:
+    """Lay a signed request beside the packet that it is about, and keep both.
+
+    MissionError where it is not about a packet as it stands here, or about another source than the one named.
+    """
     sign_off = read_sign_off(signed, read_people(home), where)
     predicate = sign_off.statement.get("predicate")
     kind, source_id = (predicate.get("packet"), predicate.get("source_id")) if isinstance(predicate, dict) else (None, None)
     if kind not in KINDS or not isinstance(source_id, str):
         raise MissionError(f"{where}: signed is a {sign_off.kind}, no packet. Sign what `mission packet sign SOURCE --request` writes.")
+    if source not in (None, source_id):
+        raise MissionError(f"{where}: signed is the {kind} of {source_id}, not of {source}. Name the source that it is of.")
     data, document = _read(home, source_id, str(kind))
     _about(sign_off, str(kind), source_id, data, document)
     if fault := _too_early(sign_off, document):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipelines.code import package_digest
 from mc_pipelines.marketplace.clocks import Clock, trend
 from mc_pipelines.marketplace.clocks import clocks as promised
-from mc_pipelines.marketplace.queue import Event, Refused, Request, fold, observation
+from mc_pipelines.marketplace.queue import STATES, Event, Refused, Request, fold, observation
 from mc_pipelines.marketplace.reference import partners_of, sprints_of
 from mc_pipelines.marketplace.survival import survival
 from mc_pipelines.reference_tables import relation_of
@@ -28,7 +28,7 @@ WEEKS = timedelta(weeks=13)
 INSTANTS = ("requested_at", "answered_at", "triaged_at", "approved_at", "connected_at", "closed_at")
 EVENTS = """
     SELECT request_id, source_id, tenant_id, state, occurred_at, CAST(landing_day AS VARCHAR) AS landed,
-           row_number() OVER (ORDER BY landing_day, occurred_at, request_id, source_id, tenant_id, state, "by", extras) AS place
+           row_number() OVER (ORDER BY landing_day, occurred_at, request_id, list_position($states, state), source_id, tenant_id, "by", extras) AS place
     FROM staging.connect_requests
     WHERE occurred_at <= $as_of AND landing_day <= CAST($as_of AS DATE)
     ORDER BY place
@@ -44,7 +44,7 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
 
 def _folded(con: "duckdb.DuckDBPyConnection", as_of: datetime) -> tuple[tuple[Request, ...], tuple[Refused, ...]]:
     """Every request as its events until `as_of` tell it, and what cannot have happened."""
-    rows = con.sql(EVENTS, params={"as_of": as_of}).fetchall()
+    rows = con.sql(EVENTS, params={"as_of": as_of, "states": list(STATES)}).fetchall()
     events = (Event(ident, source, tenant, state, at, (landed, place)) for ident, source, tenant, state, at, landed, place in rows)
     return fold(events, _partners(con).keys())
 

@@ -44,7 +44,8 @@ def _rows(work: "Work") -> Iterator[tuple[Any, ...]]:
     for sprint, cutoff in sprints:
         con.execute(
             "CREATE OR REPLACE TEMP TABLE history AS SELECT * FROM staging.abuse_history WHERE landing_day <= $cutoff "
-            "QUALIFY row_number() OVER (PARTITION BY case_id ORDER BY landing_day, occurred_at, tenant_id, label) = 1",
+            "QUALIFY row_number() OVER (PARTITION BY case_id ORDER BY landing_day, occurred_at, tenant_id, label, "
+            "requests_per_minute, distinct_inputs_share, probe_share, payload_kb) = 1",
             {"cutoff": cutoff},
         )
         judged = judge(con, "history", rules) if con.sql("SELECT count(*) FROM history").fetchall()[0][0] else []
