@@ -4,7 +4,7 @@ Prices, approvals and anything measured do not belong here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
-import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+from mc_pipelines.yamlread import line_at, load_yaml
 
 
 @cache
@@ -161,53 +162,14 @@ KINDS: dict[str, tuple[type[Declared], str]] = {
 }
 
 
-# The C parser reads what SafeLoader reads, ten times as fast; it is there wherever PyYAML's wheel is.
-class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever of the two there is
-    """Refuses a key that stands twice, of which YAML's own loader takes the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key `{key.value}` stands twice; keep one", key.start_mark)
-            seen.add(str(key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-def load_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
-    except FileNotFoundError as error:
-        raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {' '.join(str(error).split())}") from error
-
-
-def line_at(path: Path, where: Sequence[int | str]) -> int:
-    """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), StrictLoader), 1
-    for step in where:
-        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode) and step in (found := {key.value: (key, value) for key, value in node.value}):
-            key, node = found[str(step)]
-            line = key.start_mark.line + 1
-        else:
-            break
-    return line
-
-
 def file_of(home: Home, kind: str) -> Path:
     """The file that declares `kind`: YAML, or for tenants CSV. MissionError where there is none, or both."""
     path, table = home.reference / f"{kind}.yaml", home.reference / f"{kind}.csv"
-    if kind == "tenants" and table.exists():
-        if path.exists():
+    if kind == "tenants" and there(table):
+        if there(path):
             raise MissionError(f"{table}: {path.name} declares tenants too. Keep one of the two files.")
         return table
-    if not path.exists():
+    if not there(path):
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.")
     return path
 
@@ -291,7 +253,7 @@ def read_calendar(home: Home) -> Calendar:
 def read_sprints(home: Home) -> list[Sprint]:
     """`reference/sprints.yaml` by first day; none where there is no file. MissionError where two overlap, or one ends before it begins."""
     path = home.reference / "sprints.yaml"
-    if not path.exists():
+    if not there(path):
         return []
     sprints = declared_list(path, "sprints", Sprint)
     for place, each in enumerate(sprints):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from mc_pipelines.code import package_digest
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical
 from mc_pipelines.predictive.sampling import Ladder
 from mc_pipelines.reference import Declared, declared_list, line_of_item, read, read_one
 from mc_pipelines.reference_tables import relation_of
+from mc_pipelines.yamlread import bytes_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -118,7 +120,7 @@ def read_all(home: "Home") -> None:
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of the files that a table is read from, and of the code that reads them."""
     paths: list[Path] = [shop.home.reference / name for name in FILES[model.key.partition(".")[2]]]
-    files = [hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "absent" for path in paths]
+    files = [hashlib.sha256(bytes_of(path)).hexdigest() if there(path) else "absent" for path in paths]
     return " ".join([*files, package_digest("predictive")])
 
 
