@@ -12,7 +12,7 @@ from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.landing import strays
-from mc_pipelines.yamlread import line_at
+from mc_pipelines.yamlread import line_at, load_yaml
 
 
 def problems(home: Home) -> list[str]:
@@ -70,6 +70,7 @@ def _across(home: Home) -> list[str]:
         *_unjudged(home, catalog),
         *_unmeterable(home),
         *_unknown(home),
+        *_outside(home),
         *_unbookable(home),
         *cross_checks.problems(home),
     ]
@@ -168,6 +169,18 @@ def _unknown(home: Home) -> list[str]:
         for row in reference.read(home, kind)
         for name, names in known.items()
         if (value := getattr(row, name, None)) is not None and value not in names
+    ]
+
+
+def _outside(home: Home) -> list[str]:
+    """Sprints with days that the calendar does not have: nothing would be built for them."""
+    path, calendar = home.reference / "sprints.yaml", reference.read_calendar(home)
+    places = {each["sprint"]: place for place, each in enumerate(load_yaml(path)["sprints"])} if there(path) else {}
+    return [
+        f"{path}:{line_at(path, ('sprints', places[each.sprint]))}: sprint {each.sprint}: {each.first}..{each.last} lies outside the calendar "
+        f"({calendar.start}..{calendar.end}). Move it, or extend reference/calendar.yaml."
+        for each in reference.read_sprints(home)
+        if each.first < calendar.start or each.last > calendar.end
     ]
 
 

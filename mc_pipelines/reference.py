@@ -4,6 +4,7 @@ Prices, approvals and anything measured do not belong here.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -131,15 +132,26 @@ class Source(Declared):
     counts_repeats_why: str = ""
 
 
+FIRST_DAY, AFTER_LAST_DAY = date(1970, 1, 1), date(2200, 1, 1)
+"""Days and their instants are counted within these, in every zone."""
+
+
 class Sprint(Declared):
     """A window that deliverables are judged by: local days of one zone, both ends inclusive."""
 
     sprint: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
-    first: date
-    last: date
+    first: date = Field(ge=FIRST_DAY, lt=AFTER_LAST_DAY)
+    last: date = Field(ge=FIRST_DAY, lt=AFTER_LAST_DAY)
     zone: str
     grace_days: int = Field(default=0, ge=0, le=60)
     """Days after the end in which what the verdict rests on may still land."""
+
+    @field_validator("sprint")
+    @classmethod
+    def _no_day(cls, value: str) -> str:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("this is a day, and a sprint may be named by its first day too; write another name")
+        return value
 
     @field_validator("zone")
     @classmethod
@@ -150,8 +162,8 @@ class Sprint(Declared):
 class Calendar(Declared):
     """First and last day for which partitions, local days and periods exist."""
 
-    start: date = Field(ge=date(1970, 1, 1))
-    end: date = Field(lt=date(2200, 1, 1))
+    start: date = Field(ge=FIRST_DAY)
+    end: date = Field(lt=AFTER_LAST_DAY)
 
 
 KINDS: dict[str, tuple[type[Declared], str]] = {
@@ -260,6 +272,9 @@ def read_sprints(home: Home) -> list[Sprint]:
         where = f"{path}:{line_of_item(path, 'sprints', place)}: sprint {each.sprint}"
         if each.last < each.first:
             raise MissionError(f"{where}: ends on {each.last}, before it begins on {each.first}. Swap them.")
+        for other in sprints:
+            if each.sprint.startswith(f"{other.sprint}-"):
+                raise MissionError(f"{where}: begins with sprint {other.sprint}'s name and a dash, as its pages do. Write another name.")
         for other in sprints[:place]:
             if other.sprint == each.sprint or (each.first <= other.last and other.first <= each.last):
                 raise MissionError(

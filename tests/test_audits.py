@@ -229,6 +229,30 @@ def test_what_no_run_could_use_is_refused_where_it_stands(bench: Bench, name: st
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("version", ["", "4" * 201, "4.2\n", "4\x1b[2J"])
+def test_a_version_that_no_decision_can_be_of_is_not_signed(bench: Bench, version: str) -> None:
+    lay(bench)
+    with pytest.raises(MissionError, match=r"is no version of a model\. Write 1 to 200 characters"):
+        publish(bench.home, "7", version)
+    assert not bench.home.journal.exists() or not [each for each in journal_of(bench.home).entries() if each.kind == SEED]
+
+
+def test_a_worklist_says_that_nothing_is_drawn(gamed: Bench) -> None:
+    with pytest.raises(MissionError, match=r"sprint 6: no sample is drawn\. Publish its seed \(mission audits plan 6 "):
+        _open_reads(gamed.home, sprint_named(gamed.home, "6"), overdue=False)
+
+
+def test_worklists_are_written_all_or_none(gamed: Bench, tmp_path: Path) -> None:
+    window = sprint_named(gamed.home, "7")
+    row = {"listed_as": "d", "reader": "first", "due_at": "2026-04-14T00:00:00Z"}
+    with pytest.raises(MissionError, match=r"an auditor's name in reference/audits\.yaml is part of a file's name"):
+        _write(tmp_path, window, [row | {"auditor": "kim"}, row | {"auditor": "../lee"}])
+    (tmp_path / "7-lee.csv").mkdir()
+    with pytest.raises(MissionError, match=r"7-lee\.csv: a folder stands there"):
+        _write(tmp_path, window, [row | {"auditor": "kim"}, row | {"auditor": "lee"}])
+    assert [path.name for path in tmp_path.iterdir()] == ["7-lee.csv"]
+
+
 def test_a_seed_that_names_its_settings_by_a_digest_is_published_anew(bench: Bench) -> None:
     lay(bench)
     body = {"sprint": "2026-04-06", "name": "7", "model": "churn-risk", "model_version": "4.2.0", "seed": "7/churn-risk/4.2.0"}

@@ -233,6 +233,42 @@ def test_an_optional_file_that_cannot_be_read_is_not_taken_for_none(bench: Bench
     assert any(f"{file}: Too many levels of symbolic links" in line for line in lint.problems(bench.home))
 
 
+SPRINT = "  - {sprint: '35', first: 2026-04-27, last: 2026-05-08, zone: Asia/Tokyo}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("last: 2026-05-08", "last: 9999-12-31", 2, "less than 2200-01-01"),
+        ("first: 2026-04-27", "first: 0001-01-01", 2, "greater than or equal to 1970-01-01"),
+        ("'35'", "'2026-05-06'", 2, "a sprint may be named by its first day too"),
+        ("'35'", "'36-drills'", 2, "begins with sprint 36's name and a dash"),
+    ],
+)
+def test_a_sprint_that_no_run_could_use_is_refused(bench: Bench, before: str, after: str, line: int, said: str) -> None:
+    later = SPRINT.replace("'35'", "'36'").replace("2026-04-27", "2026-05-11").replace("2026-05-08", "2026-05-22")
+    bench.declare("sprints", f"sprints:\n{SPRINT}{later}")
+    assert [each.sprint for each in reference.read_sprints(bench.home)] == ["35", "36"]
+    bench.declare("sprints", f"sprints:\n{SPRINT.replace(before, after)}{later}")
+    with pytest.raises(MissionError, match=rf"sprints\.yaml:{line}: ") as error:
+        reference.read_sprints(bench.home)
+    assert said in str(error.value)
+
+
+def test_lint_names_a_sprint_outside_the_calendar(bench: Bench) -> None:
+    bench.declare("sprints", f"sprints:\n{SPRINT}")
+    end = reference.read_calendar(bench.home).end
+    assert not [line for line in lint.problems(bench.home) if "outside the calendar" in line]
+    bench.declare(
+        "sprints",
+        f"sprints:\n{SPRINT}{SPRINT.replace('35', '99').replace('2026-04-27', '2026-05-11').replace('2026-05-08', f'{end.year + 1}-01-01')}",
+    )
+    assert any(
+        f"sprints.yaml:3: sprint 99: 2026-05-11..{end.year + 1}-01-01 lies outside the calendar" in line
+        for line in lint.problems(bench.home)
+    )
+
+
 def test_a_declaration_in_order_of_its_key_with_exact_floors(bench: Bench) -> None:
     bench.declare("meters", f"meters:\n{METER.replace('meter: m', 'meter: z').replace('}', ', floor: 0.1}')}{METER}")
     assert [(row.meter, row.floor) for row in reference.read(bench.home, "meters")] == [("m", Decimal(1)), ("z", Decimal("0.1"))]
