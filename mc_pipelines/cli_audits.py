@@ -73,9 +73,7 @@ def worklist(sprint: str, out: Path | None, overdue: bool, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(rows))
     elif not rows:
-        click.echo(
-            f"No read of sprint {window.name} is {'overdue' if overdue else 'open'}: every one that is drawn has its verdict or its time."
-        )
+        click.echo(f"sprint {window.name}: {'no read is overdue' if overdue else 'every read that is drawn has its verdict'}")
     elif out is None:
         for auditor, mine in _by_auditor(rows).items():
             click.echo(f"{auditor}: {len(mine)} read(s), the first due {mine[0]['due_at']}")
