@@ -242,6 +242,12 @@ def test_a_worklist_says_that_nothing_is_drawn(gamed: Bench) -> None:
         _open_reads(gamed.home, sprint_named(gamed.home, "6"), overdue=False)
 
 
+def test_a_worklist_without_an_overdue_read_says_so(gamed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mc_pipelines.cli_audits._open_reads", lambda *_: [])
+    result = CliRunner().invoke(main, ["audits", "worklist", "7", "--overdue"], env={"MISSION_HOME": str(gamed.home.root)})
+    assert (result.exit_code, result.output) == (0, "sprint 7: no read is overdue\n")
+
+
 def test_worklists_are_written_all_or_none(gamed: Bench, tmp_path: Path) -> None:
     window = sprint_named(gamed.home, "7")
     row = {"listed_as": "d", "reader": "first", "due_at": "2026-04-14T00:00:00Z"}
