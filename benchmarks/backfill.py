@@ -36,7 +36,7 @@ def lay(root: Path, last: date, decisions: int, requests: int) -> list[str]:
     from mc_pipelines.marketplace.simulate import simulate as marketplace
     from mc_pipelines.predictive.demo import publish_seeds
     from mc_pipelines.predictive.simulate import simulate as predictive
-    from mc_pipelines.reference import load_yaml
+    from mc_pipelines.yamlread import load_yaml
 
     home = Home(root)
     declared = CHECKOUT / "data" / "reference"

@@ -14,15 +14,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mc_pipelines import sqlread
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.yamlread import parsed, text_of
 
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's loader where PyYAML has it: the headers are read at every start, and it is ten times as fast."""
 Scope = Literal["same", "through", "inside", "all", "touched"]
 """Which windows of an upstream table a window depends on: its own, every one up to it, those inside it, all, or those that touched it."""
 
@@ -249,14 +247,11 @@ class Catalog:
 
 
 def _header(path: Path, lines: list[str]) -> Header:
-    text = "\n".join(line[3:] for line in lines)
+    declared = parsed(path, "\n".join(line[3:] for line in lines))
     try:
-        declared = yaml.load(text, YAML)
         if isinstance(declared, dict) and isinstance(declared.get("grain"), str):
             declared["grain"] = [part.strip() for part in declared["grain"].split(",")]
         return Header.model_validate(declared)
-    except yaml.YAMLError as error:
-        raise MissionError(f"{path}:1: the header is not YAML: {error}. Write one `-- key: value` a line.") from error
     except ValidationError as error:
         raise MissionError(_explain(path, error, lines)) from error
 
@@ -286,11 +281,10 @@ def sql_model(key: str, path: Path, folder: Deliverable, name: str) -> Model:
 
 
 def _deliverable(path: Path) -> Deliverable:
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
+    declared = parsed(path, text)
     try:
-        return Deliverable.model_validate(yaml.load(text, YAML))
-    except yaml.YAMLError as error:
-        raise MissionError(f"{path}: not YAML: {error}") from error
+        return Deliverable.model_validate(declared)
     except ValidationError as error:
         raise MissionError(_explain(path, error, text.splitlines())) from error
 

@@ -72,6 +72,8 @@ def worklist(sprint: str, out: Path | None, overdue: bool, as_json: bool) -> Non
     rows = _open_reads(home, window, overdue)
     if as_json:
         click.echo(json.dumps(rows))
+    elif not rows:
+        click.echo(f"sprint {window.name}: {'no read is overdue' if overdue else 'every read that is drawn has its verdict'}")
     elif out is None:
         for auditor, mine in _by_auditor(rows).items():
             click.echo(f"{auditor}: {len(mine)} read(s), the first due {mine[0]['due_at']}")
@@ -94,6 +96,11 @@ def _open_reads(home: Home, window: "Window", overdue: bool) -> list[dict[str, A
         raise MissionError(f"predictive.audit_reads is not built yet. Publish the seed, then: mission attempt predictive {window.name}")
     shop.lake.view(con, "predictive.audit_reads", version)
     some_windows(shop, con, "predictive.audit_reads", version, f"sprint = '{window.key}'")
+    if not con.sql("SELECT 1 FROM predictive.audit_reads LIMIT 1").fetchall():
+        raise MissionError(
+            f"sprint {window.name}: no sample is drawn. Publish its seed (mission audits plan {window.name} --version VERSION), let its decisions "
+            f"land, then: mission attempt predictive {window.name}"
+        )
     return records(
         con,
         "SELECT assigned AS auditor, decision_id, listed_as, reader, stratum, tenant_id, due_at, status FROM predictive.audit_reads "
@@ -117,11 +124,13 @@ def _write(out: Path, window: "Window", rows: list[dict[str, Any]]) -> list[Path
     from mc_pipelines.evidence.bundle import name_fault
     from mc_pipelines.site.build import replace
 
-    written = []
-    for auditor, mine in _by_auditor(rows).items():
-        name = f"{window.name}-{auditor}.csv"
+    written, lists = [], {f"{window.name}-{auditor}.csv": mine for auditor, mine in _by_auditor(rows).items()}
+    for name in lists:  # all of them before the first is written, so that no half of a set is left
         if fault := name_fault(name):
-            raise MissionError(f"{auditor}: {fault}; an auditor's name in reference/audits.yaml is part of a file's name.")
+            raise MissionError(f"{name}: {fault}; an auditor's name in reference/audits.yaml is part of a file's name.")
+        if (out / name).is_dir():
+            raise MissionError(f"{out / name}: a folder stands there. Move it, or name another folder with --out.")
+    for name, mine in lists.items():
         text = StringIO(newline="")
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(("decision_id", "reader", "auditor", "due_at", "completed_at", "verdict", "reason"))

@@ -21,8 +21,8 @@ def check(file: Path, as_json: bool) -> None:
 
     Ends with 1 where there are problems.
     """
+    from mc_pipelines.disk import read_bounded
     from mc_pipelines.marketplace.feedback import check_form
-    from mc_pipelines.marketplace.located import read_bounded
 
     tell_problems(file, check_form(read_bounded(file)), as_json)
 

@@ -87,8 +87,8 @@ def _licence(path: Path) -> dict[str, Any]:
 @request_option
 def sign_packets(source: str, signed: Path | None, key: Path | None, only_request: bool) -> None:
     """Sign both packets of SOURCE with your own SSH key, or write the requests. Example: mission packet sign tide-tables --request"""
+    from mc_pipelines.disk import read_bounded
     from mc_pipelines.journaling import requester
-    from mc_pipelines.marketplace.located import read_bounded
     from mc_pipelines.marketplace.packets import KINDS, packet_request, take
 
     home = Home.find()

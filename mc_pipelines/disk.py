@@ -1,4 +1,4 @@
-"""Errors of the disk in words: full, read-only, not permitted. Whoever writes says where; what is written does not belong here.
+"""Errors of the disk in words: full, read-only, not permitted; and files read within bounds. What is written or read does not belong here.
 
 The libraries below raise these as OSError, or as errors of their own that only name the system's error in their text.
 """
@@ -6,6 +6,7 @@ The libraries below raise these as OSError, or as errors of their own that only 
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from mc_pipelines.errors import MissionError
 
 ROOM = 4 << 20
 """Bytes that must be free before a table is written: with none at all delta-rs ends in a panic that prints a backtrace of its own."""
+MOST_BYTES = 256 << 10
+"""The largest file that is read where its reader names no limit."""
 _PERMITTED = "access is not permitted. Give this user the right to write there, or run as the user who owns the home"
 REMEDIES = {
     errno.ENOSPC: "the disk is full. Make room (mission vacuum frees what no newest version and no signed attempt needs)",
@@ -80,3 +83,29 @@ def probe(folder: Path, size: int = 1 << 20) -> None:
         file.write(bytes(size))
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_bounded(path: Path, limit: int = MOST_BYTES) -> bytes:
+    """The bytes of a plain file that is not larger than `limit`. MissionError for anything else; nothing is waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise MissionError(f"{path}: no plain file. Name a file.")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise MissionError(f"{path}: {error.strerror}. Check the name, and that you may read it.") from error
+    if len(data) > limit:
+        raise MissionError(f"{path}: larger than the {limit} bytes that are read. Shorten it.")
+    return data
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything of that name, a link to nowhere too: whoever reads it then says what is wrong. MissionError where nobody can tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise MissionError(f"{path}: {error.strerror}. Check the name, and that you may read its folder.") from error
+    return True

@@ -9,11 +9,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
+from mc_pipelines.yamlread import StrictLoader, parsed, text_of
 
 EXPECTATIONS: Mapping[str, bool] = {
     "expect_column_max_to_be_between": True,
@@ -119,23 +119,20 @@ class GateResult:
         return asdict(self)
 
 
-class _Numbers(yaml.SafeLoader):
+class _Numbers(StrictLoader):
     """YAML with every number as text, so that 0.0025 is never a float."""
 
 
-_Numbers.add_constructor("tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node))  # type: ignore[arg-type]  # a scalar node by its tag
+_Numbers.add_constructor("tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node))
 
 
 def read_gates(path: Path) -> tuple[Gate, ...]:
     """The gates of one file, in its order. MissionError names file, line, value and remedy for anything misspelt or unknown."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        loaded = yaml.load(text, Loader=_Numbers)
-    except yaml.YAMLError as error:
-        raise MissionError(f"{path}: not YAML: {error}") from error
+    text = text_of(path)
+    loaded = parsed(path, text, _Numbers)
     if not isinstance(loaded, dict):
         raise MissionError(f"{path}:1: expected tables, each with a list of gates.")
-    gates = tuple(_gate(path, text, table, item) for table, items in loaded.items() for item in _items(path, text, table, items))
+    gates = tuple(_gate(path, text, table, item) for table, items in loaded.items() for item in _items(path, text, str(table), items))
     names = [gate.gate for gate in gates]
     for name in names:
         if names.count(name) > 1:
@@ -165,7 +162,7 @@ def _line(text: str, part: str) -> int:
 def _gate(path: Path, text: str, table: str, item: dict[str, Any]) -> Gate:
     name = str(item.get("gate", table))
     where = f"{path}:{_line(text, name)}"
-    stated = [key for key in item if key.startswith("expect_")]
+    stated = [key for key in item if str(key).startswith("expect_")]
     if len(stated) != 1:
         raise MissionError(f"{where}: gate {name} needs exactly one expectation, found {stated}. Known: {', '.join(EXPECTATIONS)}.")
     expectation = stated[0]

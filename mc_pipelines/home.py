@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mc_pipelines.disk import there
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -54,9 +56,9 @@ class Home:
         return self.root / "keys"
 
     def declared(self, relative: str) -> Path:
-        """The home's own file of this path where it has one, else the checkout's."""
+        """The home's own file of this path where it has one, be it one that nobody can read, else the checkout's."""
         own = self.root / relative
-        return own if own.exists() else CHECKOUT / relative
+        return own if there(own) else CHECKOUT / relative
 
     def declarations(self, folder: str, pattern: str) -> dict[str, Path]:
         """Files under assets/ or checks/ by relative path; the home's replace the checkout's of the same path."""

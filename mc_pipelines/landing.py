@@ -6,6 +6,7 @@ The landing day is the folder's date. A file that is hidden, half written, trunc
 import gzip
 import hashlib
 import re
+import stat
 import time
 import zlib
 from collections import Counter
@@ -299,6 +300,8 @@ def single(path: Path) -> LandedFile:
     if kind is None:
         raise MissionError(f"{path}: unknown format; give .ndjson, .csv (either may be .gz) or .parquet.")
     state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise MissionError(f"{path}: no plain file. Name a file.")
     scan = _scan(path, kind, state.st_size, state.st_mtime_ns)
     if not scan.whole:
         raise MissionError(f"{path}: {scan.why}.")

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from mc_pipelines import reference
 from mc_pipelines.catalog import Catalog, Model, named, read_catalog
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.landing import strays
+from mc_pipelines.yamlread import line_at, load_yaml
 
 
 def problems(home: Home) -> list[str]:
@@ -36,7 +38,7 @@ def problems(home: Home) -> list[str]:
         lambda: read_credits(home),
         lambda: read_people(home),
         lambda: read_settings(home),
-        lambda: read_accounts(home) if accounts_file(home).exists() else None,
+        lambda: read_accounts(home) if there(accounts_file(home)) else None,
         lambda: _read_landing(home),
     ]
     looks += [lambda kind=kind: reference.read(home, kind) for kind in reference.KINDS]  # type: ignore[misc]  # bound by default value
@@ -68,6 +70,7 @@ def _across(home: Home) -> list[str]:
         *_unjudged(home, catalog),
         *_unmeterable(home),
         *_unknown(home),
+        *_outside(home),
         *_unbookable(home),
         *cross_checks.problems(home),
     ]
@@ -126,7 +129,7 @@ def _unbookable(home: Home) -> list[str]:
     from mc_pipelines.rating.book import read_books
 
     path = accounts_file(home)
-    if not path.exists():
+    if not there(path):
         return []
     accounts = read_accounts(home)
     known = {
@@ -134,7 +137,7 @@ def _unbookable(home: Home) -> list[str]:
         "taxes": {tax for book in read_books(home).values() for tax in book.taxes},
     }
     return [
-        f"{path}:{reference.line_at(path, (kind, name))}: {kind}: {name!r} is not declared; there are {', '.join(sorted(known[kind])) or 'none'}."
+        f"{path}:{line_at(path, (kind, name))}: {kind}: {name!r} is not declared; there are {', '.join(sorted(known[kind])) or 'none'}."
         for kind, named in (("meters", accounts.meters), ("taxes", accounts.taxes))
         for name in named
         if name not in known[kind]
@@ -166,6 +169,18 @@ def _unknown(home: Home) -> list[str]:
         for row in reference.read(home, kind)
         for name, names in known.items()
         if (value := getattr(row, name, None)) is not None and value not in names
+    ]
+
+
+def _outside(home: Home) -> list[str]:
+    """Sprints with days that the calendar does not have: nothing would be built for them."""
+    path, calendar = home.reference / "sprints.yaml", reference.read_calendar(home)
+    places = {each["sprint"]: place for place, each in enumerate(load_yaml(path)["sprints"])} if there(path) else {}
+    return [
+        f"{path}:{line_at(path, ('sprints', places[each.sprint]))}: sprint {each.sprint}: {each.first}..{each.last} lies outside the calendar "
+        f"({calendar.start}..{calendar.end}). Move it, or extend reference/calendar.yaml."
+        for each in reference.read_sprints(home)
+        if each.first < calendar.start or each.last > calendar.end
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mc_pipelines.contracts import NUMBER, TYPES, Contract, Field, literal, related
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT
-from mc_pipelines.reference import line_at, load_yaml
+from mc_pipelines.yamlread import line_at, load_yaml
 
 NAME = r"[a-z][a-z0-9_]*"
 PLACE = r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)?"

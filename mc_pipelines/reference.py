@@ -4,7 +4,8 @@ Prices, approvals and anything measured do not belong here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
-import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
+from mc_pipelines.yamlread import line_at, load_yaml
 
 
 @cache
@@ -130,15 +132,26 @@ class Source(Declared):
     counts_repeats_why: str = ""
 
 
+FIRST_DAY, AFTER_LAST_DAY = date(1970, 1, 1), date(2200, 1, 1)
+"""Days and their instants are counted within these, in every zone."""
+
+
 class Sprint(Declared):
     """A window that deliverables are judged by: local days of one zone, both ends inclusive."""
 
     sprint: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
-    first: date
-    last: date
+    first: date = Field(ge=FIRST_DAY, lt=AFTER_LAST_DAY)
+    last: date = Field(ge=FIRST_DAY, lt=AFTER_LAST_DAY)
     zone: str
     grace_days: int = Field(default=0, ge=0, le=60)
     """Days after the end in which what the verdict rests on may still land."""
+
+    @field_validator("sprint")
+    @classmethod
+    def _no_day(cls, value: str) -> str:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("this is a day, and a sprint may be named by its first day too; write another name")
+        return value
 
     @field_validator("zone")
     @classmethod
@@ -149,8 +162,8 @@ class Sprint(Declared):
 class Calendar(Declared):
     """First and last day for which partitions, local days and periods exist."""
 
-    start: date = Field(ge=date(1970, 1, 1))
-    end: date = Field(lt=date(2200, 1, 1))
+    start: date = Field(ge=FIRST_DAY)
+    end: date = Field(lt=AFTER_LAST_DAY)
 
 
 KINDS: dict[str, tuple[type[Declared], str]] = {
@@ -161,53 +174,14 @@ KINDS: dict[str, tuple[type[Declared], str]] = {
 }
 
 
-# The C parser reads what SafeLoader reads, ten times as fast; it is there wherever PyYAML's wheel is.
-class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever of the two there is
-    """Refuses a key that stands twice, of which YAML's own loader takes the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key `{key.value}` stands twice; keep one", key.start_mark)
-            seen.add(str(key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-def load_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
-    except FileNotFoundError as error:
-        raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise MissionError(f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {' '.join(str(error).split())}") from error
-
-
-def line_at(path: Path, where: Sequence[int | str]) -> int:
-    """The line of the deepest node of `where` (keys and positions from the top) that the file has."""
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), StrictLoader), 1
-    for step in where:
-        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode) and step in (found := {key.value: (key, value) for key, value in node.value}):
-            key, node = found[str(step)]
-            line = key.start_mark.line + 1
-        else:
-            break
-    return line
-
-
 def file_of(home: Home, kind: str) -> Path:
     """The file that declares `kind`: YAML, or for tenants CSV. MissionError where there is none, or both."""
     path, table = home.reference / f"{kind}.yaml", home.reference / f"{kind}.csv"
-    if kind == "tenants" and table.exists():
-        if path.exists():
+    if kind == "tenants" and there(table):
+        if there(path):
             raise MissionError(f"{table}: {path.name} declares tenants too. Keep one of the two files.")
         return table
-    if not path.exists():
+    if not there(path):
         raise MissionError(f"{path}: missing. `mission init DIR` writes one to start from.")
     return path
 
@@ -291,13 +265,16 @@ def read_calendar(home: Home) -> Calendar:
 def read_sprints(home: Home) -> list[Sprint]:
     """`reference/sprints.yaml` by first day; none where there is no file. MissionError where two overlap, or one ends before it begins."""
     path = home.reference / "sprints.yaml"
-    if not path.exists():
+    if not there(path):
         return []
     sprints = declared_list(path, "sprints", Sprint)
     for place, each in enumerate(sprints):
         where = f"{path}:{line_of_item(path, 'sprints', place)}: sprint {each.sprint}"
         if each.last < each.first:
             raise MissionError(f"{where}: ends on {each.last}, before it begins on {each.first}. Swap them.")
+        for other in sprints:
+            if each.sprint.startswith(f"{other.sprint}-"):
+                raise MissionError(f"{where}: begins with sprint {other.sprint}'s name and a dash, as its pages do. Write another name.")
         for other in sprints[:place]:
             if other.sprint == each.sprint or (each.first <= other.last and other.first <= each.last):
                 raise MissionError(

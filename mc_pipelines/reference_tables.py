@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
+from mc_pipelines.disk import there
 from mc_pipelines.reference import Meter, file_of, read, read_sources
+from mc_pipelines.yamlread import bytes_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,10 +23,10 @@ def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     from importlib.metadata import version
 
     names = ("tenants", "meters", "explained", "conflicts", "sources", "calendar")
-    digests = [hashlib.sha256(file_of(shop.home, name).read_bytes()).hexdigest() for name in _read_by(model, names)]
+    digests = [hashlib.sha256(bytes_of(file_of(shop.home, name))).hexdigest() for name in _read_by(model, names)]
     sprints = shop.home.reference / "sprints.yaml"
-    if model.key == "reference.sprints" and sprints.exists():
-        digests.append(hashlib.sha256(sprints.read_bytes()).hexdigest())
+    if model.key == "reference.sprints" and there(sprints):
+        digests.append(hashlib.sha256(bytes_of(sprints)).hexdigest())
     signed = [repr(each) for each in _signatures(shop.home)] if model.key == "reference.explained" else []
     return " ".join([*digests, *signed, version("tzdata")])
 

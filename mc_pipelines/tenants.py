@@ -8,10 +8,12 @@ import json
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from mc_pipelines.errors import MissionError
+from mc_pipelines.yamlread import bytes_of
 
 COLUMNS_AS_JSON = frozenset({"stages"})
 
@@ -20,7 +22,7 @@ def csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """(line, row) of a CSV file with a header; an empty cell is an absent key. MissionError names a row of another width."""
     rows = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with StringIO(bytes_of(path).decode("utf-8-sig"), newline="") as stream:
             reader = csv.reader(stream)
             header = next(reader, [])
             if len(set(header)) < len(header):
@@ -44,7 +46,7 @@ def _cell(path: Path, line: int, name: str, cell: str) -> Any:
         return cell
     try:
         return json.loads(cell)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too many digits, too deep
         raise MissionError(f"{path}:{line}: {name}: {cell!r} is no JSON: {error}") from error
 
 

@@ -137,6 +137,10 @@ def test_an_infinite_value_fails(tmp_path: Path) -> None:
         ("max_value: 0.0025", "max_value: 0.0025, strict_min: true", "a strict bound needs its value"),
         ("max_value: 0.0025", "min_value: 1, max_value: 1, strict_max: true", "no value is strictly within"),
         ("column: ratio, ", "", "needs column"),
+        ("max_value: 0.0025", "max_value: 2026-02-30", ":[0-9]+: not readable YAML: '2026-02-30' is no day"),
+        ("    unit: ratio", "    unit: ratio\n    unit: ratio", "key `unit` stands twice"),
+        ("    unit: ratio", "    unit: ratio\n    1: 2", "Keys should be strings"),
+        ("    unit: ratio", "    unit: ratio\n1: none", "1 must hold a list of gates"),
     ],
 )
 def test_a_gate_that_cannot_be_read_names_file_line_and_remedy(tmp_path: Path, before: str, after: str, message: str) -> None:

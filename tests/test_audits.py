@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from mc_pipelines.cli_audits import _open_reads, _write
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT, Home
 from mc_pipelines.journaling import journal_of
+from mc_pipelines.predictive.declared import read_playbooks, read_quotas, read_settings
 from mc_pipelines.predictive.seeds import SEED, publish
 from mc_pipelines.windows import sprint_named
 
@@ -194,6 +196,67 @@ def test_settings_that_nothing_can_rest_on_are_not_signed(bench: Bench) -> None:
     with pytest.raises(MissionError, match="more than 100000 would have to be read"):
         publish(bench.home, "7", "4.2.0")
     assert [each for each in journal_of(bench.home).entries() if each.kind == SEED] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "line", "said"),
+    [
+        ("audits", "auditors: [max, moe]", "auditors: [max, '=moe()']", 8, "auditors.1: String should match"),
+        ("audits", "auditors: [max, moe]", "auditors: [max, ../moe]", 8, "auditors.1: String should match"),
+        ("audits", "auditors: [max, moe]", f"auditors: [max, {65 * 'm'}]", 8, "auditors.1: String should match"),
+        ("audits", "auditors: [max, moe]", "auditors: [max, Max]", 1, "differ in capitals only"),
+        ("audits", "'0.9'", "'1e-999999999'", 4, "at most nine decimals"),
+        ("audits", "ladder: []", "ladder: [[90000, 0], [99999, 90000]]", 9, "would take minutes"),
+        ("quotas", "rate: '0.0001'", "rate: '1000000000.1'", 2, "less than or equal to 1000000000"),
+        ("quotas", "capacity: 10", "capacity: '0.0000000001'", 2, "no more than 9 decimal places"),
+        ("playbooks", "steps: 5", "steps: 1000000000000000000000000000000", 2, "less than or equal to 1000"),
+        ("playbooks", "steps: 5}", "steps: 5}\n  - {playbook: a, title: B, owner: o, runbook: r, steps: 1}", 3, "declared twice"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_where_it_stands(bench: Bench, name: str, before: str, after: str, line: int, said: str) -> None:
+    lay(bench)
+    declared = {
+        "audits": (CHANGED, read_settings),
+        "quotas": ("quotas:\n  - {tenant_id: elm, rate: '0.0001', capacity: 10, monthly_budget: 100}\n", read_quotas),
+        "playbooks": ("playbooks:\n  - {playbook: a, title: A, owner: o, runbook: r, steps: 5}\n", read_playbooks),
+    }
+    text, reader = declared[name]
+    bench.declare(name, text)
+    reader(bench.home)
+    bench.declare(name, text.replace(before, after))
+    with pytest.raises(MissionError, match=re.escape(f"{name}.yaml:{line}: ")) as error:
+        reader(bench.home)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("version", ["", "4" * 201, "4.2\n", "4\x1b[2J"])
+def test_a_version_that_no_decision_can_be_of_is_not_signed(bench: Bench, version: str) -> None:
+    lay(bench)
+    with pytest.raises(MissionError, match=r"is no version of a model\. Write 1 to 200 characters"):
+        publish(bench.home, "7", version)
+    assert not bench.home.journal.exists() or not [each for each in journal_of(bench.home).entries() if each.kind == SEED]
+
+
+def test_a_worklist_says_that_nothing_is_drawn(gamed: Bench) -> None:
+    with pytest.raises(MissionError, match=r"sprint 6: no sample is drawn\. Publish its seed \(mission audits plan 6 "):
+        _open_reads(gamed.home, sprint_named(gamed.home, "6"), overdue=False)
+
+
+def test_a_worklist_without_an_overdue_read_says_so(gamed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mc_pipelines.cli_audits._open_reads", lambda *_: [])
+    result = CliRunner().invoke(main, ["audits", "worklist", "7", "--overdue"], env={"MISSION_HOME": str(gamed.home.root)})
+    assert (result.exit_code, result.output) == (0, "sprint 7: no read is overdue\n")
+
+
+def test_worklists_are_written_all_or_none(gamed: Bench, tmp_path: Path) -> None:
+    window = sprint_named(gamed.home, "7")
+    row = {"listed_as": "d", "reader": "first", "due_at": "2026-04-14T00:00:00Z"}
+    with pytest.raises(MissionError, match=r"an auditor's name in reference/audits\.yaml is part of a file's name"):
+        _write(tmp_path, window, [row | {"auditor": "kim"}, row | {"auditor": "../lee"}])
+    (tmp_path / "7-lee.csv").mkdir()
+    with pytest.raises(MissionError, match=r"7-lee\.csv: a folder stands there"):
+        _write(tmp_path, window, [row | {"auditor": "kim"}, row | {"auditor": "lee"}])
+    assert [path.name for path in tmp_path.iterdir()] == ["7-lee.csv"]
 
 
 def test_a_seed_that_names_its_settings_by_a_digest_is_published_anew(bench: Bench) -> None:

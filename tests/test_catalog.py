@@ -49,7 +49,7 @@ def test_tables_read_are_found_in_the_sql_and_common_table_expressions_are_not_t
     [
         ("metering/x.sql", "-- about: A\n-- grain: a\n-- evry: day\n-- every: once\nSELECT 1 AS a", 3, "evry"),
         ("metering/x.sql", "-- about: about every day\n-- grain: a\n-- every: hourly\nSELECT 1 AS a", 3, "hourly"),
-        ("metering/x.sql", "-- about: [\nSELECT 1 AS a", 1, "not YAML"),
+        ("metering/x.sql", "-- about: [\nSELECT 1 AS a", 1, "not readable YAML"),
         ("metering/x.sql", HEADER + "SELECT FROM WHERE", 4, "not readable SQL"),
         ("metering/x.sql", HEADER + "SELECT 1 AS a; SELECT 2 AS a", 4, "2 statement"),
         ("metering/x.sql", HEADER + "DROP TABLE metering.usage_daily", 4, "one SELECT"),

@@ -1,6 +1,7 @@
 """The command line: help with examples, exit codes, JSON, and errors that say what to do."""
 
 import json
+import os
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -105,6 +106,13 @@ def test_the_version_is_shown_whether_or_not_the_package_is_installed(
     monkeypatch.setattr("mc_pipelines.code.version", version)
     result = call(tmp_path, "--version")
     assert (result.exit_code, result.output) == (0, f"mission, version {'1.2.3' if installed else 'unreleased'}\n")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    call(tmp_path, "init", str(tmp_path))
+    os.mkfifo(tmp_path / "rows.ndjson")
+    result = call(tmp_path, "try", str(tmp_path / "rows.ndjson"), "--contract", "usage_events")
+    assert (result.exit_code, "rows.ndjson: no plain file. Name a file." in result.output) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Calendars against hand-calculated instants, and reference files read strictly."""
 
+import os
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,9 +13,10 @@ from conftest import Bench, instant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipelines import calendars, reference
+from mc_pipelines import calendars, lint, reference
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import CHECKOUT
+from mc_pipelines.yamlread import load_yaml
 
 ZONES = [
     "UTC",
@@ -160,6 +163,110 @@ def test_unreadable_yaml_names_its_line(bench: Bench) -> None:
     bench.declare("meters", "meters:\n  - {meter: [}\n")
     with pytest.raises(MissionError, match=r"meters\.yaml:2: not readable YAML"):
         reference.read(bench.home, "meters")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2026-02-30", "'2026-02-30' is no day or instant that exists"),
+        ("2026-13-45", "'2026-13-45' is no day"),
+        ("!!timestamp abc", "'abc' is no day"),
+        ("!!int abc", "'abc' is no whole number"),
+        ("0x_", "'0x_' is no whole number"),
+        ("9" * 5_000, "is no whole number"),
+        ("0x" + "f" * 5_000, "is no whole number"),  # Python reads it and will not print it
+        (":".join(["59"] * 200_000), "is no whole number"),  # base 60
+        ("!!bool perhaps", "'perhaps' is no yes or no"),
+        ("!!binary ä", "base64"),
+        ("{? [a] : 1}", "unhashable"),
+        ("[" * 3_000, "nested deeper than 40 levels"),
+        ("[" * 100_000, "nested deeper than 40 levels"),
+        ("&a [*a]", "alias *a stands inside what it names"),
+        ("*nowhere", "undefined alias"),
+        ("\x07", "not allowed"),
+    ],
+)
+def test_what_yaml_cannot_make_a_value_of_names_its_line(bench: Bench, value: str, said: str) -> None:
+    bench.declare("meters", f"meters:\n  - x: {value}\n")
+    with pytest.raises(MissionError, match=r"meters\.yaml:[1-3]: not readable YAML: ") as error:
+        reference.read(bench.home, "meters")
+    assert said in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_aliases_repeat_a_bounded_number_of_values(tmp_path: Path) -> None:
+    # Ten values and their list are 11; ten lists of them and theirs 111, then 1,111: aliases repeat 10 * 11, 10 * 111, and 10 * 1,111 are too many.
+    file = tmp_path / "laughs.yaml"
+    lines = [f"a: &a [{', '.join('0' * 10)}]", *(f"{each}: &{each} [{', '.join([f'*{before}'] * 10)}]" for before, each in pairwise("abc"))]
+    file.write_text("\n".join(lines))
+    assert load_yaml(file)["c"] == [[[0] * 10] * 10] * 10
+    file.write_text("\n".join([*lines, f"d: [{', '.join(['*c'] * 10)}]"]))
+    with pytest.raises(MissionError, match=r"laughs\.yaml:4: .*its aliases repeat more than 10000 values; write them out"):
+        load_yaml(file)
+
+
+def test_forty_levels_are_read(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("[" * 40 + "]" * 40)
+    load_yaml(tmp_path / "deep.yaml")
+
+
+def test_what_is_no_plain_file_is_said_and_not_waited_for(bench: Bench) -> None:
+    file = bench.home.reference / "sprints.yaml"
+    for make, said in (
+        (os.mkfifo, "no plain file"),
+        (Path.mkdir, "no plain file|Is a directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("nowhere"), "No such file"),
+    ):
+        make(file)
+        with pytest.raises(MissionError, match=rf"sprints\.yaml: ({said})"):
+            reference.read_sprints(bench.home)
+        file.rmdir() if file.is_dir() else file.unlink()
+    assert reference.read_sprints(bench.home) == []
+
+
+@pytest.mark.parametrize("name", ["people", "subscriptions", "credits", "corrections", "retention", "accounts"])
+def test_an_optional_file_that_cannot_be_read_is_not_taken_for_none(bench: Bench, name: str) -> None:
+    file = bench.home.reference / f"{name}.yaml"
+    file.unlink(missing_ok=True)
+    file.symlink_to(file)
+    assert any(f"{file}: Too many levels of symbolic links" in line for line in lint.problems(bench.home))
+
+
+SPRINT = "  - {sprint: '35', first: 2026-04-27, last: 2026-05-08, zone: Asia/Tokyo}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("last: 2026-05-08", "last: 9999-12-31", 2, "less than 2200-01-01"),
+        ("first: 2026-04-27", "first: 0001-01-01", 2, "greater than or equal to 1970-01-01"),
+        ("'35'", "'2026-05-06'", 2, "a sprint may be named by its first day too"),
+        ("'35'", "'36-drills'", 2, "begins with sprint 36's name and a dash"),
+    ],
+)
+def test_a_sprint_that_no_run_could_use_is_refused(bench: Bench, before: str, after: str, line: int, said: str) -> None:
+    later = SPRINT.replace("'35'", "'36'").replace("2026-04-27", "2026-05-11").replace("2026-05-08", "2026-05-22")
+    bench.declare("sprints", f"sprints:\n{SPRINT}{later}")
+    assert [each.sprint for each in reference.read_sprints(bench.home)] == ["35", "36"]
+    bench.declare("sprints", f"sprints:\n{SPRINT.replace(before, after)}{later}")
+    with pytest.raises(MissionError, match=rf"sprints\.yaml:{line}: ") as error:
+        reference.read_sprints(bench.home)
+    assert said in str(error.value)
+
+
+def test_lint_names_a_sprint_outside_the_calendar(bench: Bench) -> None:
+    bench.declare("sprints", f"sprints:\n{SPRINT}")
+    end = reference.read_calendar(bench.home).end
+    assert not [line for line in lint.problems(bench.home) if "outside the calendar" in line]
+    bench.declare(
+        "sprints",
+        f"sprints:\n{SPRINT}{SPRINT.replace('35', '99').replace('2026-04-27', '2026-05-11').replace('2026-05-08', f'{end.year + 1}-01-01')}",
+    )
+    assert any(
+        f"sprints.yaml:3: sprint 99: 2026-05-11..{end.year + 1}-01-01 lies outside the calendar" in line
+        for line in lint.problems(bench.home)
+    )
 
 
 def test_a_declaration_in_order_of_its_key_with_exact_floors(bench: Bench) -> None:

@@ -247,6 +247,14 @@ def test_a_ladder_that_does_not_climb_is_refused(steps: tuple[tuple[int, int], .
         Ladder(steps, Decimal("0.5"), Decimal("0.01"))
 
 
+def test_a_ladder_whose_exact_risk_would_take_minutes_is_refused_at_once() -> None:
+    # 100 has seven bits: 10,000 reads squared, ten counts of errors and seven bits are 7e9 of 2e10; ten times the reads are a hundred times that.
+    Ladder(((3_000, 0), (10_000, 9)), Decimal("0.01"), Decimal("0.95"))
+    for steps in (((100_000, 9),), ((90_000, 0), (99_999, 90_000)), ((10**30, 0),)):
+        with pytest.raises(MissionError, match=r"its exact risk would take minutes\. Read fewer"):
+            Ladder(steps, Decimal("0.01"), Decimal("0.95"))
+
+
 IDS = st.lists(
     st.tuples(st.text(min_size=1, max_size=8), st.sampled_from(["high", "low", "mid"])), unique_by=lambda each: each[0], max_size=40
 )

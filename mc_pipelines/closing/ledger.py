@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.invoicing.documents import guarded
@@ -42,7 +43,7 @@ def accounts_file(home: Home) -> Path:
 def read_accounts(home: Home) -> Accounts:
     """`reference/accounts.yaml`. MissionError with file, line and remedy where it is absent or wrong."""
     path = accounts_file(home)
-    if not path.exists():
+    if not there(path):
         raise MissionError(
             f"{path}: missing. Declare receivable, revenue, tax and prepaid: account numbers of your ledger (docs/month-end.md)."
         )

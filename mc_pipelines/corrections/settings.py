@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from mc_pipelines.disk import there
 from mc_pipelines.evidence.canonical import sha256
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Declared, read_one
@@ -30,7 +31,7 @@ def _file(home: Home) -> Path:
 
 def read_settings(home: Home) -> Settings:
     """What the home declares. MissionError names file, line, value and remedy."""
-    return read_one(_file(home), Settings) if _file(home).exists() else Settings()
+    return read_one(_file(home), Settings) if there(_file(home)) else Settings()
 
 
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.signing import TrustedKey, TrustedKeys, keyid
 from mc_pipelines.home import Home
@@ -82,7 +83,7 @@ def read_people(home: Home) -> tuple[Person, ...]:
     MissionError with file, line and remedy for what is misspelt, a person or a key that stands twice.
     """
     path = people_file(home)
-    if not path.exists():
+    if not there(path):
         return ()
     people = declared_list(path, "people", Person)
     for place, each in enumerate(people):

@@ -4,6 +4,7 @@ from datetime import date
 
 from pydantic import Field
 
+from mc_pipelines.disk import there
 from mc_pipelines.home import Home
 from mc_pipelines.reference import Declared, read_one
 
@@ -31,4 +32,4 @@ class Retention(Declared):
 def read_retention(home: Home) -> Retention:
     """The home's declaration, 7 years where it has none. MissionError names file, line, value and remedy."""
     path = home.declared("reference/retention.yaml")
-    return read_one(path, Retention) if path.exists() else Retention()
+    return read_one(path, Retention) if there(path) else Retention()

@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from mc_pipelines.disk import read_bounded
 from mc_pipelines.errors import MissionError
-from mc_pipelines.marketplace.located import located, read_bounded
+from mc_pipelines.marketplace.located import located
 
 STRICTNESS = {"allow": 0, "demote": 1, "block": 2}
 MOST_ITEM_BYTES, MOST_ITEM_VALUES = 16 << 20, 1_000_000

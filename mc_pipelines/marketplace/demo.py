@@ -13,7 +13,7 @@ from mc_pipelines.marketplace.declared import read_partners, read_sources
 from mc_pipelines.marketplace.sample_packets import write_packets
 from mc_pipelines.marketplace.simulate import simulate
 from mc_pipelines.marketplace.simulated_truth import PLAIN, Troubles, Truth
-from mc_pipelines.reference import load_yaml
+from mc_pipelines.yamlread import load_yaml
 
 SEED, REQUESTS, ISSUES = 12, 120, 60
 FIRST, LAST = date(2026, 4, 1), date(2026, 5, 12)

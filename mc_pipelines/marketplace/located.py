@@ -4,18 +4,14 @@ What a document must say belongs to its schema; here it only has to be JSON with
 """
 
 import json
-import os
 import re
-import stat
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mc_pipelines.errors import MissionError
-
 Where = tuple[str | int, ...]
-MOST_BYTES, MOST_DEPTH, MOST_VALUES = 256 << 10, 16, 20_000
+MOST_DEPTH, MOST_VALUES = 16, 20_000
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORD = re.compile(r"-?[A-Za-z]+")
@@ -58,21 +54,6 @@ def shown(where: Where) -> str:
         for step in where
     )
     return "$" + "".join(steps)
-
-
-def read_bounded(path: Path, limit: int = MOST_BYTES) -> bytes:
-    """The bytes of a plain file that is not larger than `limit`. MissionError for anything else; nothing is waited for."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise MissionError(f"{path}: no plain file. Name a file.")
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise MissionError(f"{path}: {error.strerror}. Check the name, and that you may read it.") from error
-    if len(data) > limit:
-        raise MissionError(f"{path}: larger than the {limit} bytes that are read. Shorten it.")
-    return data
 
 
 def located(data: bytes, most_values: int = MOST_VALUES) -> Located:

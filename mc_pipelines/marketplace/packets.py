@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from mc_pipelines.disk import read_bounded
 from mc_pipelines.durable import create, replace
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import STATEMENT
@@ -19,7 +20,7 @@ from mc_pipelines.evidence.canonical import canonical, instant, parse, sha256
 from mc_pipelines.evidence.people import Person, read_people
 from mc_pipelines.evidence.signoff import MAX_BYTES, SignOff, read_sign_off, request
 from mc_pipelines.home import Home
-from mc_pipelines.marketplace.located import Problem, located, read_bounded, shown
+from mc_pipelines.marketplace.located import Problem, located, shown
 from mc_pipelines.marketplace.packet_rules import rule_problems
 from mc_pipelines.marketplace.schemas import properties, schema_problems
 

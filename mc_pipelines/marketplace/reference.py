@@ -9,6 +9,7 @@ from mc_pipelines.code import package_digest
 from mc_pipelines.evidence.canonical import canonical
 from mc_pipelines.marketplace.declared import Partner, Redaction, Tagging, read_partners, read_redaction, read_sources, read_tagging
 from mc_pipelines.reference_tables import relation_of
+from mc_pipelines.yamlread import bytes_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of the declarations, and of the code that reads them."""
     paths = sorted((shop.home.reference / "marketplace").glob("*.yaml"))
-    return " ".join([*(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths), package_digest("marketplace")])
+    return " ".join([*(f"{path.name}:{hashlib.sha256(bytes_of(path)).hexdigest()}" for path in paths), package_digest("marketplace")])
 
 
 def read_all(home: "Home") -> None:

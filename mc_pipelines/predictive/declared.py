@@ -6,16 +6,19 @@ Abuse rules are read in `abuse.py`, the card in `card.py`.
 import hashlib
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mc_pipelines.code import package_digest
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical
+from mc_pipelines.predictive.quotas import MOST
 from mc_pipelines.predictive.sampling import Ladder
 from mc_pipelines.reference import Declared, declared_list, line_of_item, read, read_one
 from mc_pipelines.reference_tables import relation_of
+from mc_pipelines.yamlread import bytes_of, line_at
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,11 +63,31 @@ class Settings(Declared):
         return self
 
 
+class ToRegister(Settings):
+    """What may be declared, and so be signed from now on; what stands signed was judged by the rules of its day."""
+
+    auditors: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...] = Field(min_length=2)
+    """Pseudonyms that are part of a file's name and a cell of a CSV, so that none is a path or a formula."""
+
+    @field_validator("confidence", "tolerable", "expected", "second_share")
+    @classmethod
+    def _short(cls, value: Decimal) -> Decimal:
+        if value != round(value, 9):
+            raise ValueError("write at most nine decimals")
+        return value
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "ToRegister":
+        if len({each.casefold() for each in self.auditors}) < len(self.auditors):
+            raise ValueError("two auditors differ in capitals only, as no two names of files should; name each once")
+        return self
+
+
 class Quota(Declared):
     tenant_id: str
-    rate: Decimal = Field(gt=0, max_digits=18, decimal_places=6)
-    """Tokens a second."""
-    capacity: Decimal = Field(gt=0, max_digits=18, decimal_places=6)
+    rate: Decimal = Field(gt=0, le=MOST, decimal_places=9)
+    """Tokens a second; both as `quotas.Bucket` takes them."""
+    capacity: Decimal = Field(gt=0, le=MOST, decimal_places=9)
     monthly_budget: Decimal = Field(ge=0, max_digits=29, decimal_places=9)
 
 
@@ -73,20 +96,29 @@ class Playbook(Declared):
     title: str
     owner: str
     runbook: str
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=1000)
 
 
 def read_settings(home: "Home") -> Settings:
-    """`reference/audits.yaml`. MissionError names file, line, value and remedy; or says what is wrong with the ladder."""
-    found = read_one(home.reference / "audits.yaml", Settings)
+    """`reference/audits.yaml`. MissionError names file, line, value and remedy."""
+    path = home.reference / "audits.yaml"
+    found = Settings.model_validate(read_one(path, ToRegister).model_dump())
     if found.ladder:
-        Ladder(found.ladder, found.tolerable, found.confidence)
+        try:
+            Ladder(found.ladder, found.tolerable, found.confidence)
+        except MissionError as error:
+            raise MissionError(f"{path}:{line_at(path, ('ladder',))}: {error}") from error
     return found
 
 
 def read_playbooks(home: "Home") -> list[Playbook]:
-    """`reference/playbooks.yaml`."""
-    return declared_list(home.reference / "playbooks.yaml", "playbooks", Playbook)
+    """`reference/playbooks.yaml`. MissionError where a playbook stands twice."""
+    path = home.reference / "playbooks.yaml"
+    rows = declared_list(path, "playbooks", Playbook)
+    for place, row in enumerate(rows):
+        if row.playbook in {other.playbook for other in rows[:place]}:
+            raise MissionError(f"{path}:{line_of_item(path, 'playbooks', place)}: playbook {row.playbook} is declared twice. Keep one.")
+    return rows
 
 
 def read_quotas(home: "Home") -> list[Quota]:
@@ -118,7 +150,7 @@ def read_all(home: "Home") -> None:
 def fingerprint(shop: "Workshop", model: "Model", window: str) -> str:
     """Digest of the files that a table is read from, and of the code that reads them."""
     paths: list[Path] = [shop.home.reference / name for name in FILES[model.key.partition(".")[2]]]
-    files = [hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "absent" for path in paths]
+    files = [hashlib.sha256(bytes_of(path)).hexdigest() if there(path) else "absent" for path in paths]
     return " ".join([*files, package_digest("predictive")])
 
 

@@ -15,10 +15,10 @@ from mc_pipelines.lake import WHOLE
 from mc_pipelines.predictive.seeds import publish
 from mc_pipelines.predictive.simulate import audit_answers, simulate, write_audits
 from mc_pipelines.predictive.simulated_truth import PLAIN, Troubles, Truth
-from mc_pipelines.reference import load_yaml
 from mc_pipelines.report import some_windows
 from mc_pipelines.runner import Workshop, materialise
 from mc_pipelines.windows import sprint_windows, window_named
+from mc_pipelines.yamlread import load_yaml
 
 SAMPLE = "predictive.audit_sample"
 SEED, DECISIONS = 36, 6000

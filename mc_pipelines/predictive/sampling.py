@@ -16,6 +16,8 @@ from mc_pipelines.errors import MissionError
 
 MOST = 100_000
 """No plan asks people to read more than this."""
+MOST_WORK = 2 * 10**10
+"""Of an exact risk: bits that are added, reads squared times errors times the bits of a share; some seconds."""
 NINTH, TWELFTH = Decimal("1e-9"), Decimal("1e-12")
 SAME = 1 + 1e-9
 """A risk that is the allowed one but for the last digits of a double meets it."""
@@ -142,7 +144,8 @@ class Verdict:
 class Ladder:
     """Stop-or-go, declared before the first audit: steps of (decisions read in all, errors allowed in all).
 
-    MissionError where a step does not exceed the one before, or where the risk of accepting at the tolerable rate exceeds 1 - confidence.
+    MissionError where a step does not exceed the one before, where the risk of accepting at the tolerable rate exceeds 1 - confidence, and
+    where the exact risk would take minutes.
     """
 
     steps: tuple[tuple[int, int], ...]
@@ -157,6 +160,12 @@ class Ladder:
             if step[0] <= before[0] or step[1] <= before[1] or step[1] >= step[0]:
                 raise MissionError(f"step {step} after {before}: read more, and allow more errors than before, but fewer than are read.")
             before = step
+        reads, errors = before
+        if reads**2 * (errors + 1) * Fraction(self.tolerable).denominator.bit_length() > MOST_WORK:
+            raise MissionError(
+                f"step {before} at an error rate of {self.tolerable}: its exact risk would take minutes. Read fewer, allow fewer errors, "
+                "or write the rate with fewer decimals."
+            )
         if self.risk > 1 - Fraction(self.confidence):
             raise MissionError(
                 f"steps {self.steps}: at an error rate of {self.tolerable} they accept with probability {float(self.risk):.6f}, more than "

@@ -7,8 +7,10 @@ settings stood with it: whoever knows the verdicts can change `reference/audits.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import category
 
 from mc_pipelines.code import package_digest
+from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.canonical import canonical
 from mc_pipelines.evidence.position import journal_at_hand
 from mc_pipelines.journaling import journal_of, requester
@@ -55,8 +57,12 @@ def seed_of(sprint: str, model: str, model_version: str) -> str:
 def publish(home: "Home", sprint: str, model_version: str) -> "Entry":
     """Sign the seed of a sprint and version, with the whole settings that its audits will rest on. Asked again, it returns what stands.
 
-    MissionError, and nothing signed, where no sample could show what the settings ask for.
+    MissionError, and nothing signed, where no sample could show what the settings ask for, or no decision could be of that version.
     """
+    if not 1 <= len(model_version) <= 200 or any(category(each) == "Cc" for each in model_version):
+        raise MissionError(
+            f"{model_version[:40]!r} is no version of a model. Write 1 to 200 characters without control characters, as decisions say it."
+        )
     window, settings, journal = sprint_named(home, sprint), read_settings(home), journal_of(home)
     sample_size(settings.expected, settings.tolerable, settings.confidence)
     body = {

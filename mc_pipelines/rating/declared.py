@@ -10,12 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
-from mc_pipelines.reference import StrictLoader
+from mc_pipelines.yamlread import StrictLoader, line_at, load_yaml, parsed
 
 Where = tuple[int | str, ...]
 """The way to a node of a YAML file: keys and positions from the top."""
@@ -125,33 +125,12 @@ Percent = Annotated[Decimal, _decimal(3, 10, most=100)]
 
 def load(path: Path, text: str | None = None) -> Any:
     """What a YAML file holds, or `text` that stood in it. MissionError where it is absent, no YAML, or has a key twice."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8") if text is None else text, _Plain)
-    except FileNotFoundError as error:
-        raise MissionError(f"{path}: missing. Name a file that exists.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise MissionError(
-            f"{path}:{mark.line + 1 if mark else 1}: not readable YAML: {getattr(error, 'problem', None) or error}."
-        ) from error
+    return load_yaml(path, _Plain) if text is None else parsed(path, text, _Plain)
 
 
 def line_of(path: Path, where: Sequence[int | str]) -> int:
-    """The line of the deepest node of `where` that the file has; steps that are not in the file, such as the name of a model, are skipped.
-
-    1 where the file is not there, because its text was read from a table.
-    """
-    if not path.exists():
-        return 1
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), _Plain), 1
-    for step in where:
-        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode) and step in (found := {key.value: (key, value) for key, value in node.value}):
-            key, node = found[str(step)]
-            line = key.start_mark.line + 1
-    return line
+    """The line of the deepest node of `where` that the file has; 1 where the file is not there, because its text was read from a table."""
+    return line_at(path, where, _Plain) if there(path) else 1
 
 
 def declare(path: Path, kind: type[Kind], item: Any, where: Where = ()) -> Kind:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from mc_pipelines.calendars import midnight
+from mc_pipelines.disk import there
 from mc_pipelines.errors import MissionError
 from mc_pipelines.home import Home
 from mc_pipelines.rating.book import Book, naive
@@ -88,13 +89,13 @@ def parse_credits(path: Path, text: str | None = None) -> list[Credit]:
 def read_subscriptions(home: Home) -> list[Subscription]:
     """`reference/subscriptions.yaml` in the order of the file; empty where there is none."""
     path = home.reference / "subscriptions.yaml"
-    return parse_subscriptions(path) if path.exists() else []
+    return parse_subscriptions(path) if there(path) else []
 
 
 def read_credits(home: Home) -> list[Credit]:
     """`reference/credits.yaml` in the order of the file; empty where there is none."""
     path = home.reference / "credits.yaml"
-    return parse_credits(path) if path.exists() else []
+    return parse_credits(path) if there(path) else []
 
 
 def instant_of(moment: date | datetime, zone: ZoneInfo) -> datetime:
