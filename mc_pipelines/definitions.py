@@ -16,7 +16,8 @@ from dagster import BetaWarning, PreviewWarning
 
 from mc_pipelines import automation, display, opslog
 from mc_pipelines.calendars import days as days_between
-from mc_pipelines.catalog import Catalog, Exit, Model, read_catalog
+from mc_pipelines.catalog import Catalog, Model, read_catalog
+from mc_pipelines.declarations import Exit
 from mc_pipelines.disk import DiskError
 from mc_pipelines.errors import MissionError
 from mc_pipelines.gates import Gate, gates_of

@@ -1,6 +1,6 @@
 """What Dagster shows of a table: its columns with types, descriptions and lineage, and what a run did to each of its days.
 
-What the SQL says is read in `sqlread.py`, what the header says in `catalog.py`; nothing is computed here.
+What the SQL says is read in `sqlread.py`, what the header says in `declarations.py`; nothing is computed here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from mc_pipelines.catalog import Header, Model
+from mc_pipelines.catalog import Model
+from mc_pipelines.declarations import Header
 from mc_pipelines.runner import Outcome, Workshop
 
 UNBUILT = "not built"

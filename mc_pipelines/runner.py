@@ -11,7 +11,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import spark
-from mc_pipelines.catalog import Catalog, Model, Scope, read_catalog
+from mc_pipelines.catalog import Catalog, Model, read_catalog
+from mc_pipelines.declarations import Scope
 from mc_pipelines.engine import connect, spark_url
 from mc_pipelines.errors import MissionError, RetypedError
 from mc_pipelines.home import Home

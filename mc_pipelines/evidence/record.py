@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mc_pipelines import report
-from mc_pipelines.catalog import Catalog, Header, Model
+from mc_pipelines.catalog import Catalog, Model
 from mc_pipelines.code import code_digest, code_version
+from mc_pipelines.declarations import Header
 from mc_pipelines.engine import connect
 from mc_pipelines.errors import MissionError
 from mc_pipelines.evidence.bundle import PROVENANCE
