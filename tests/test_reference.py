@@ -206,8 +206,12 @@ def test_aliases_repeat_a_bounded_number_of_values(tmp_path: Path) -> None:
 
 
 def test_forty_levels_are_read(tmp_path: Path) -> None:
-    (tmp_path / "deep.yaml").write_text("[" * 40 + "]" * 40)
-    load_yaml(tmp_path / "deep.yaml")
+    found, levels = "[" * 40 + "]" * 40, 0
+    (tmp_path / "deep.yaml").write_text(found)
+    inner = load_yaml(tmp_path / "deep.yaml")
+    while inner:
+        (inner,), levels = inner, levels + 1
+    assert (inner, levels) == ([], 39)  # the fortieth list is empty
 
 
 def test_what_is_no_plain_file_is_said_and_not_waited_for(bench: Bench) -> None:
