@@ -18,14 +18,12 @@ from mc_pipelines.home import Home
 @click.option("--json", "as_json", is_flag=True, help="Print the editions as JSON.")
 def edition(deliverable: str, window: str, documents: tuple[str, ...], as_json: bool) -> None:
     """Publish, signed, what DELIVERABLE shows others of WINDOW: a model card, a report. Example: mission edition predictive 35"""
-    from mc_pipelines.catalog import read_catalog
-    from mc_pipelines.editions import publish
+    from mc_pipelines.editions import publish_all
     from mc_pipelines.journaling import requester
     from mc_pipelines.showing import show_editions, show_scoreboard
 
     home = Home.find()
-    known = read_catalog(home).exit_of(deliverable).publishes
-    entries = [publish(home, deliverable, window, name, requester(), say) for name in documents or known]
+    entries = publish_all(home, deliverable, window, documents, requester(), say)
     pages = show_editions(home, deliverable)
     show_scoreboard(home)
     if as_json:

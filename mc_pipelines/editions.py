@@ -38,6 +38,14 @@ Place = tuple[str, str, str]
 """Deliverable, key of the window, document."""
 
 
+def publish_all(
+    home: "Home", deliverable: str, name: str, documents: "Sequence[str]", requested_by: str, progress: Progress = lambda line: None
+) -> "list[Entry]":
+    """Publish some documents of a window; those that the deliverable declares where none is named."""
+    known = Workshop.open(home).catalog.exit_of(deliverable).publishes
+    return [publish(home, deliverable, name, document, requested_by, progress) for document in documents or known]
+
+
 def publish(home: "Home", deliverable: str, name: str, document: str, requested_by: str, progress: Progress = lambda line: None) -> "Entry":
     """Sign and publish a document of a window as its tables make it now. Asked again for the same bytes, it returns what stands.
 

@@ -109,16 +109,14 @@ def edition_job(home: Home) -> dg.JobDefinition:
 
     @dg.op(description="Sign and publish what a deliverable shows others of a window, as its tables make it now.")
     def publish_documents(context: dg.OpExecutionContext, config: OfDocument) -> None:
-        from mc_pipelines.catalog import read_catalog
-        from mc_pipelines.editions import publish as publish_document
+        from mc_pipelines.editions import publish_all
         from mc_pipelines.journaling import requester
         from mc_pipelines.showing import show_editions, show_scoreboard
 
         asked_by = context.run.tags.get("requested_by") or requester()
-        known = read_catalog(home).exit_of(config.deliverable).publishes
-        for name in [config.document] if config.document else known:
-            entry = publish_document(home, config.deliverable, config.window, name, asked_by, context.log.info)
-            context.log.info(f"entry {entry.number}: edition {entry.body['edition']} of {name}")
+        named = [config.document] if config.document else []
+        for entry in publish_all(home, config.deliverable, config.window, named, asked_by, context.log.info):
+            context.log.info(f"entry {entry.number}: edition {entry.body['edition']} of {entry.body['document']}")
         show_editions(home, config.deliverable)
         show_scoreboard(home)
 
